@@ -70,7 +70,8 @@ FORMATS: Final = ("jsonl", "csv", "none")
 
 
 class SymbolConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A symbol that is wanted. `tick` is the smallest step of its price, if it has to be that."""
+    """A symbol that is wanted. `venue` is as headers name it. `tick` is the smallest step of its
+    price, if it has to be that."""
 
     venue: str
     symbol: str
@@ -132,9 +133,10 @@ class ConsumerConfig(msgspec.Struct, frozen=True, kw_only=True):
     processing: ProcessingConfig = ProcessingConfig()
 
 
-def parse_consumer(text: str, source: str, *, venues: Collection[str]) -> ConsumerConfig:
-    """A configuration in TOML, or in JSON if it begins with a brace. `source` names it in errors,
-    `venues` are the names that a symbol's venue can have. Raises `ConsumerConfigError`."""
+def parse_consumer(text: str, source: str, *, venues: Mapping[str, str]) -> ConsumerConfig:
+    """A configuration in TOML, or in JSON if it begins with a brace. `source` names it in errors.
+    `venues` are the names that a symbol's venue can have, each with that in a header. Raises
+    `ConsumerConfigError`."""
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
         from fanout.analytics.described import parse_described
 
@@ -168,7 +170,7 @@ def symbols_of(
     tables: Collection[Table],
     source: str,
     *,
-    venues: Collection[str],
+    venues: Mapping[str, str],
     most: int,
     venue_key: str = "venue",
     tick_key: str = "tick",
@@ -191,7 +193,7 @@ def symbols_of(
     return tuple(found.values())
 
 
-def _symbol(table: Table, venue_key: str, tick_key: str, venues: Collection[str]) -> SymbolConfig:
+def _symbol(table: Table, venue_key: str, tick_key: str, venues: Mapping[str, str]) -> SymbolConfig:
     table.require(venue_key, "symbol")
     venue, symbol = table.text(venue_key).lower(), table.text("symbol")
     if venue not in venues:
@@ -200,7 +202,9 @@ def _symbol(table: Table, venue_key: str, tick_key: str, venues: Collection[str]
         raise table.fault("symbol", f"at most {MAX_SYMBOL_BYTES} bytes")
     tick = table.raw(tick_key)
     config = SymbolConfig(
-        venue=venue, symbol=symbol, tick=None if tick is None else _tick(table, tick_key, tick)
+        venue=venues[venue],
+        symbol=symbol,
+        tick=None if tick is None else _tick(table, tick_key, tick),
     )
     table.close()
     return config
@@ -246,8 +250,8 @@ def _features(table: Table | None) -> tuple[FeatureSettings, int | None]:
     for key, names in _SHARED.items():
         values |= dict.fromkeys(names, given) if (given := _given(table, key)) is not None else {}
     for name in FeatureSettings.__struct_fields__:
-        if (given := _own(table, name)) is not None:
-            values[name] = given
+        if (own := _own(table, name)) is not None:
+            values[name] = own
     table.close()
     try:
         return FeatureSettings.of(values), every_ns
@@ -295,7 +299,7 @@ def _in_ms(table: Table, key: str, ns: tuple[int, ...] | None) -> tuple[int, ...
         return None
     for each in ns:
         if each % _MS:
-            raise table.fault(key, f"{duration_text(each)} is no whole number of milliseconds")
+            raise table.fault(key, "no whole number of milliseconds", duration_text(each))
     return tuple(sorted({each // _MS for each in ns}))
 
 

@@ -14,7 +14,7 @@ and the processing, `batch_size` the most that are processed before the outputs 
 A key that is not in this layout is refused, since nothing would do what it says.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from ipaddress import AddressValueError, IPv4Address
 from typing import Final
 
@@ -35,7 +35,7 @@ from fanout.analytics.tables import ConsumerConfigError, Table
 MAX_BUFFER_BYTES: Final = 2**30
 
 
-def parse_described(text: str, source: str, *, venues: Collection[str]) -> ConsumerConfig:
+def parse_described(text: str, source: str, *, venues: Mapping[str, str]) -> ConsumerConfig:
     """A configuration in JSON. Arguments and errors are those of `parse_consumer`."""
     try:
         said = msgspec.json.decode(text.lstrip("\ufeff"))

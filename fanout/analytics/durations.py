@@ -1,6 +1,6 @@
 """Durations with a unit, such as `100ms`, as whole nanoseconds."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 _UNITS_NS: Final = {
@@ -27,7 +27,7 @@ def duration_ns(text: str) -> int:
         raise ValueError(f"no duration: a number and one of {', '.join(_UNITS_NS)}, such as 100ms")
     try:
         exact = Decimal(number.strip()) * _UNITS_NS[unit]
-    except InvalidOperation:
+    except ArithmeticError:  # its exponent may be anything
         exact = Decimal("NaN")
     if not exact.is_finite() or exact < 0 or exact != exact.to_integral_value():
         raise ValueError("no duration of whole nanoseconds, such as 100ms or 1.5s")

@@ -34,11 +34,10 @@ class Table:
         self._values: Mapping[str, Any] = values
         self._known: list[str] = []
 
-    def fault(self, key: str, why: str) -> ConsumerConfigError:
-        """The error of a key's value."""
-        return ConsumerConfigError(
-            f"{self._source}: {self._named(key)} = {_shown(self._values.get(key))}: {why}"
-        )
+    def fault(self, key: str, why: str, *item: object) -> ConsumerConfigError:
+        """The error of a key's value, or of an item in it."""
+        value = item[0] if item else self._values.get(key)
+        return ConsumerConfigError(f"{self._source}: {self._named(key)} = {_shown(value)}: {why}")
 
     @property
     def name(self) -> str:
@@ -103,14 +102,14 @@ class Table:
 
     def _duration(self, key: str, value: object, least_ns: int) -> int:
         if not isinstance(value, str):
-            raise self.fault(key, f'{_shown(value)} has no unit: write "100ms"')
+            raise self.fault(key, 'no unit: write "100ms"', value)
         try:
             ns = duration_ns(value)
         except ValueError as error:
-            raise self.fault(key, f"{_shown(value)} is {error}") from None
+            raise self.fault(key, str(error), value) from None
         if ns < least_ns:
             limits = f"{duration_text(least_ns)} to {duration_text(LONGEST_NS)}"
-            raise self.fault(key, f"{_shown(value)} is too short: {limits}")
+            raise self.fault(key, f"too short: {limits}", value)
         return ns
 
     def several(self, key: str, of: Callable[[str, object], T], most: int) -> tuple[T, ...] | None:
@@ -131,7 +130,7 @@ class Table:
 
         def whole(key: str, each: object) -> int:
             if isinstance(each, bool) or not isinstance(each, int) or not low <= each <= high:
-                raise self.fault(key, f"{_shown(each)} is out of range: {low:,} to {high:,}")
+                raise self.fault(key, f"{low:,} to {high:,}", each)
             return each
 
         return self.several(key, whole, most)
@@ -141,7 +140,7 @@ class Table:
 
         def text(key: str, each: object) -> str:
             if not isinstance(each, str) or not each.strip():
-                raise self.fault(key, f"{_shown(each)} is no text")
+                raise self.fault(key, "a text is needed", each)
             return each.strip()
 
         return self.several(key, text, most)

@@ -49,13 +49,19 @@ def read_consumer(path: str | None) -> ConsumerConfig:
             data = file.read(MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
             raise ConfigError(f"{path} has more than {MAX_FILE_BYTES:,} bytes: no configuration")
-        return parse_consumer(data.decode("utf-8-sig"), path, venues=tuple(VENUES))
+        return parse_consumer(data.decode("utf-8-sig"), path, venues=known_venues())
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is no text in UTF-8: {error}") from error
     except (OSError, ValueError) as error:
         if isinstance(error, ConsumerConfigError):
             raise ConfigError(str(error)) from error
         raise ConfigError(f"cannot read --config {shown(path)}: {shown(reason(error))}") from error
+
+
+def known_venues() -> dict[str, str]:
+    """The names of venues that a configuration can have, each with that in a header."""
+    own = {each.name: each.name for each in VENUES.values()}
+    return {name: each.name for name, each in VENUES.items()} | own
 
 
 def combined(config: ConsumerConfig, wishes: Wishes) -> ConsumerConfig:
@@ -94,7 +100,7 @@ def _duration(flag: str, text: str, *, least_ns: int) -> int:
     try:
         ns = duration_ns(text)
     except ValueError as error:
-        raise UsageError(f"{flag} {shown(text)[:40]!r} is {error}") from None
+        raise UsageError(f"{flag} {shown(text)[:40]!r}: {error}") from None
     if ns < least_ns:
         raise UsageError(f"{flag} {text}: at least {least_ns // 1_000_000}ms")
     return ns
