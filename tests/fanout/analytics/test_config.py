@@ -68,7 +68,7 @@ cpu = 2
 queue-records = 1000
 batch-records = 10
 max-symbols = 3
-wait = "or 1.5s"
+wait = "1.5s"
 http-port = 9464
 http-host = "::1"
 """
