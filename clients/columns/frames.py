@@ -19,6 +19,10 @@ Quotes have `update_id`, `bid_price`, `ask_price`, `bid_quantity` and `ask_quant
 fields of a trade. Levels have `update_id`, `side` (BID, ASK or NONE), `price`, `quantity`, and the
 flags `is_whole`, `has_more` and `is_top_only` of their update; orders have `order_id` too.
 
+Rows of features have `seq`, `symbol`, `time` (in ns), a double for each column, null where there is
+no value, `absences`, `received_ns` and `epoch_ns`. `absences` is a struct: for each column the name
+of a `fanout.protocol.Absence`, null where there is a value.
+
 `values="decimal"` gives price and quantity as decimals of up to 38 digits, at the finest scale of
 these trades. `values="float"` gives the nearest doubles. Either replaces integer and exponent. Only
 floats may be rounded.
@@ -33,6 +37,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fanout.clients.columns.features import arrow_columns, columns_of
 from fanout.clients.columns.rows import labelled
 from fanout.clients.columns.updates import SIDES
 from fanout.protocol.constants import I64_MAX, BookFlags, TradeKind
@@ -106,7 +111,7 @@ def to_arrow(
     values: Values = "exact",
     time_unit: TimeUnit | None = None,
 ) -> pyarrow.Table:
-    """A table with a row for each trade, quote, level or order. Needs pyarrow.
+    """A table with a row for each trade, quote, level, order or row of features. Needs pyarrow.
 
     `trades` are labelled rows of one kind, or rows of `TRADE` and their `header`. Without
     `time_unit` the table has the coarsest unit in which its times are whole; give one for tables
@@ -116,6 +121,11 @@ def to_arrow(
     """
     pa = needed("pyarrow", "to_arrow")
     rows = _with_labels(trades, header)
+    features = columns_of(rows.dtype)
+    if features is not None:
+        symbols = _symbols(pa, np.ascontiguousarray(rows["symbol"]))
+        unit = time_unit or unit_of([rows])
+        return pa.table(dict(arrow_columns(pa, rows, features, unit, symbols)))
     columns: dict[str, Any] = {}
     for name in table_of(rows.dtype):
         columns |= _column(pa, rows, name, values, time_unit)
@@ -123,7 +133,8 @@ def to_arrow(
 
 
 def table_of(dtype: np.dtype[np.void]) -> tuple[str, ...]:
-    """The columns of labelled rows. Raises `CallerError` for rows of something else."""
+    """The columns of labelled rows other than those of features. Raises `CallerError` for rows of
+    something else."""
     names = set(dtype.names or ())
     for table in TABLES:
         if names.issuperset(table):
@@ -203,9 +214,16 @@ def needed(package: str, function: str) -> Any:
 
 
 def unit_of(batches: Iterable[NDArray[np.void]]) -> TimeUnit:
-    """The coarsest unit in which the times of all these labelled rows are whole."""
-    places = max((-int(rows["time_exponent"].min(initial=0)) for rows in batches), default=0)
+    """The coarsest unit in which the times of all these labelled rows are whole. It is ns for rows
+    of features."""
+    places = max(map(_places_of, batches), default=0)
     return next(unit for unit, its in PLACES.items() if its >= places)
+
+
+def _places_of(rows: NDArray[np.void]) -> int:
+    if columns_of(rows.dtype) is not None:
+        return PLACES["ns"]
+    return -int(rows["time_exponent"].min(initial=0))
 
 
 def _with_labels(trades: NDArray[np.void], header: Header | None) -> NDArray[np.void]:

@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from fanout.clients.columns.features import features_in
 from fanout.clients.columns.rows import TRADE, labelled
 from fanout.clients.columns.updates import levels_in, orders_in, quotes_in
 from fanout.clients.journal import JournalClient, JournalReader
@@ -146,7 +147,7 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     trades: NDArray[np.void]
     """Rows of dtype `TRADE`: `labelled`, `to_arrow` and their like take them with the header."""
     records: tuple[Received, ...]
-    """Everything else, in order: quotes, book updates, events, losses."""
+    """Everything else, in order: quotes, book updates, rows of features, events, losses."""
 
     @property
     def quotes(self) -> NDArray[np.void]:
@@ -162,6 +163,11 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     def orders(self) -> NDArray[np.void]:
         """The orders of book updates by order as rows, as `orders_in` makes them."""
         return orders_in(self.records, self.header)
+
+    @property
+    def features(self) -> NDArray[np.void]:
+        """The rows of features as an array, as `features_in` makes it."""
+        return features_in(self.records, self.header)
 
     @property
     def losses(self) -> tuple[Loss, ...]:

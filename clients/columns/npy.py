@@ -17,12 +17,19 @@ from numpy.typing import NDArray
 BATCH_ROWS: Final = 131_072
 """Rows in memory at once while a file is read: some ten megabytes."""
 
+_NPY: Final = cast(Any, npy)
+"""Not every version of numpy says the types of these functions."""
+
+MAX_HEADER_BYTES: Final = 65_535
+"""The longest header of a file. numpy refuses those over 10,000 bytes unless told: rows of features
+may have that many columns."""
+
 
 def npy_header(dtype: np.dtype[np.void], rows: int) -> bytes:
     """The first bytes of a .npy file of so many rows. Their number depends only on the dtype."""
     header = io.BytesIO()
-    fields = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows,)}
-    npy.write_array_header_1_0(header, cast(Any, fields))
+    fields = {"descr": _NPY.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows,)}
+    _NPY.write_array_header_1_0(header, fields)
     return header.getvalue()
 
 
@@ -30,7 +37,7 @@ def batches_of(path: Path) -> Iterator[NDArray[np.void]]:
     """The rows of a .npy file that begins with `npy_header`, in order, `BATCH_ROWS` at a time. Each
     batch is read when the caller asks for it. Raises `OSError`, `ValueError`."""
     with path.open("rb") as file:
-        npy.read_magic(file)
-        (rows,), _, dtype = npy.read_array_header_1_0(file)
+        _NPY.read_magic(file)
+        (rows,), _, dtype = _NPY.read_array_header_1_0(file, max_header_size=MAX_HEADER_BYTES)
         for first in range(0, rows, BATCH_ROWS):
             yield np.fromfile(file, dtype, min(BATCH_ROWS, rows - first))

@@ -89,12 +89,13 @@ function headOf(type, { seq, instrument, updateId, time }) {
   return { type, seq, symbol: instrument.symbol, update_id: updateId, time_s };
 }
 
-/** A row of features: a member for each column, null where there is no value; `absent` says why. */
+/** A row of features: `values` has null where there is none, and `absences` says why. */
 function featureRow({ instrument, seq, timeNs, values, absences }, { snapshot, receivedNs }) {
   const named = (list) => columns.map((column, place) => [column, list[place]]);
-  const absent = Object.fromEntries(named(absences).filter(([, reason]) => reason !== null));
+  const reasons = named(absences).filter(([, reason]) => reason !== null);
+  const told = { values: Object.fromEntries(named(values)), absences: Object.fromEntries(reasons) };
   const head = { type: "row", seq, symbol: instrument.symbol, time_ns: timeNs };
-  return { ...head, ...Object.fromEntries(named(values)), absent, snapshot, received_ns: receivedNs };
+  return { ...head, ...told, snapshot, received_ns: receivedNs };
 }
 
 /** The names of the columns of rows of features, from the newest header. */

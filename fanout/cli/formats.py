@@ -2,7 +2,7 @@
 
 `tail` prints these lines and `save` keeps them. JSON and CSV have every digit; prices and
 quantities in them are decimal strings. A table of CSV has one kind of records: trades, quotes, or
-the levels of book updates, a row each.
+the levels of book updates, a row each, or rows of features, whose columns the header names.
 """
 
 import csv
@@ -16,7 +16,8 @@ import msgspec
 
 from fanout.errors import shown
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
-from fanout.protocol.constants import DataKinds
+from fanout.protocol.constants import Absence, DataKinds
+from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Header, Record, Snapshot, Trade
 
@@ -110,7 +111,7 @@ def _update_row(update: Update, epoch_ns: int) -> Row:
     }
 
 
-def _item_rows(update: Update, epoch_ns: int) -> Iterator[Row]:
+def _item_rows(update: Update, epoch_ns: int, _columns: Sequence[str]) -> Iterator[Row]:
     """A row for each level or order of an update; one with side NONE if it has none."""
     row = _update_row(update, epoch_ns)
     sides = {"BID": row.pop("bids"), "ASK": row.pop("asks")}
@@ -126,6 +127,37 @@ def _item_rows(update: Update, epoch_ns: int) -> Iterator[Row]:
 _LEVEL: Final = ("price", "quantity")
 
 
+def _feature_row(row: FeatureRow, epoch_ns: int, columns: Sequence[str]) -> Row:
+    """`values` has null where there is none, and `absences` has the reasons of those."""
+    return {
+        **_feature_labels(row, epoch_ns),
+        "values": dict(zip(columns, row.values, strict=True)),
+        "absences": _absences(row, columns),
+    }
+
+
+def _feature_labels(row: FeatureRow, epoch_ns: int) -> Row:
+    return {
+        "seq": row.seq,
+        "symbol": row.symbol,
+        "time_ns": row.time_ns,
+        "received_ns": row.received_ns,
+        "epoch_ns": epoch_ns,
+    }
+
+
+def _absences(row: FeatureRow, columns: Sequence[str]) -> dict[str, str]:
+    pairs = zip(columns, row.absences, strict=True)
+    return {column: Absence(code).name for column, code in pairs if code}
+
+
+def _feature_csv(row: FeatureRow, epoch_ns: int, columns: Sequence[str]) -> Row:
+    """A field of text for all reasons, and an empty one for each absent value."""
+    absences = " ".join(f"{name}:{why}" for name, why in _absences(row, columns).items())
+    values = dict(zip(columns, row.values, strict=True))
+    return {**_feature_labels(row, epoch_ns), "absences": absences} | values
+
+
 class Kind(NamedTuple):
     """A kind of records that has a table of its own."""
 
@@ -136,11 +168,16 @@ class Kind(NamedTuple):
     data: DataKinds
     columns: tuple[str, ...]
     """Of a table of CSV."""
-    rows: Callable[[Any, int], Iterable[Row]]
+    rows: Callable[[Any, int, Sequence[str]], Iterable[Row]]
 
     @property
     def csv_header(self) -> str:
-        return csv_text(self.columns)
+        return self.csv_header_with(())
+
+    def csv_header_with(self, columns: Sequence[str]) -> str:
+        """That of a channel whose rows of features have these columns."""
+        own = columns if self.data is DataKinds.FEATURES else ()
+        return csv_text((*self.columns, *own))
 
 
 _UPDATE: Final = ("seq", "symbol", "update_id", "time_ms")
@@ -150,8 +187,11 @@ _QUOTE: Final = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
 COLUMNS: Final = (*_FIELDS, "epoch_ns")
 
 
-def _one(row: Callable[[Any, int], Row]) -> Callable[[Any, int], Iterable[Row]]:
-    return lambda record, epoch_ns: (row(record, epoch_ns),)
+_FEATURE: Final = ("seq", "symbol", "time_ns", "received_ns", "epoch_ns", "absences")
+
+
+def _one(row: Callable[[Any, int], Row]) -> Callable[[Any, int, Sequence[str]], Iterable[Row]]:
+    return lambda record, epoch_ns, _columns: (row(record, epoch_ns),)
 
 
 KINDS: Final[dict[type, Kind]] = {
@@ -177,12 +217,20 @@ KINDS: Final[dict[type, Kind]] = {
         (*_UPDATE, "side", "order_id", *_LEVEL, *_FLAGS),
         _item_rows,
     ),
+    FeatureRow: Kind(
+        "row",
+        "features",
+        DataKinds.FEATURES,
+        _FEATURE,
+        lambda row, epoch_ns, columns: (_feature_csv(row, epoch_ns, columns),),
+    ),
 }
 """The kinds of records that tables hold. All others are events."""
 
 
 def is_new(record: Record) -> bool:
-    """Whether this is a trade, a quote or an update that was published since the reader joined."""
+    """Whether this is a trade, a quote, an update or a row of features that was published since the
+    reader joined."""
     return type(record) in KINDS and getattr(record, "seq", 0) > 0
 
 
@@ -206,7 +254,8 @@ def _event(record: Record, epoch_ns: int) -> Row:
     return row
 
 
-def json_line(record: Record, epoch_ns: int) -> str:
+def json_line(record: Record, epoch_ns: int, columns: Sequence[str] = ()) -> str:
+    """`columns` are those of the header, here and below."""
     match record:
         case Trade():
             row = _trade_row(record, epoch_ns)
@@ -216,20 +265,28 @@ def json_line(record: Record, epoch_ns: int) -> str:
             row = {"record": "book", **_update_row(record, epoch_ns)}
         case OrderUpdate():
             row = {"record": "orders", **_update_row(record, epoch_ns)}
+        case FeatureRow():
+            row = {"record": "row", **_feature_row(record, epoch_ns, columns)}
         case _:
             row = _event(record, epoch_ns)
     return msgspec.json.encode(row).decode()
 
 
-def csv_line(record: Record, epoch_ns: int, table: type = Trade) -> str | None:
+def csv_line(
+    record: Record, epoch_ns: int, columns: Sequence[str] = (), *, table: type = Trade
+) -> str | None:
     """A record as the row, or rows, of the table of its kind. None for other kinds, and events."""
     if type(record) is not table:
         return None
-    return "\n".join(_csv_row(row) for row in KINDS[table].rows(record, epoch_ns))
+    return "\n".join(_csv_row(row) for row in KINDS[table].rows(record, epoch_ns, columns))
 
 
 def _csv_row(row: Row) -> str:
-    return csv_text(str(each).lower() if isinstance(each, bool) else each for each in row.values())
+    return csv_text(map(_csv_field, row.values()))
+
+
+def _csv_field(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def csv_text(values: Iterable[object]) -> str:
@@ -238,7 +295,7 @@ def csv_text(values: Iterable[object]) -> str:
     return text.getvalue()
 
 
-def text_line(record: Record, epoch_ns: int) -> str:
+def text_line(record: Record, epoch_ns: int, columns: Sequence[str] = ()) -> str:
     match record:
         case Trade():
             return trade_text(record)
@@ -248,6 +305,8 @@ def text_line(record: Record, epoch_ns: int) -> str:
             return quote_text(record)
         case BookUpdate() | OrderUpdate():
             return update_text(record)
+        case FeatureRow():
+            return feature_text(record, columns)
     fields = _event(record, epoch_ns)
     name = fields.pop("event").upper()
     del fields["epoch_ns"]
@@ -273,6 +332,17 @@ def quote_text(quote: Quote) -> str:
         f"{_clock(quote)}  {quote.symbol:<12} quote  bid {bid}  ask {ask}"
         f"  #{quote.update_id}{_before(quote)}"
     )
+
+
+def feature_text(row: FeatureRow, columns: Sequence[str]) -> str:
+    """Values to ten digits, and reasons in the place of those that are absent."""
+    shown_as = (
+        Absence(code).name if value is None else f"{value:.10g}"
+        for value, code in zip(row.values, row.absences, strict=True)
+    )
+    fields = (f"{name} {each}" for name, each in zip(columns, shown_as, strict=True))
+    clock = _time_of_day(row.time_ns // 1_000_000)
+    return "  ".join((f"{clock}  {row.symbol:<12} row   ", *fields)) + _before(row)
 
 
 def update_text(update: Update) -> str:
@@ -301,7 +371,7 @@ def _changes(instrument: Instrument, items: Sequence[Any], side: str, noun: str)
     return f"{number} from {quantity} @ {price}"
 
 
-def _before(record: Quote | Update) -> str:
+def _before(record: Quote | Update | FeatureRow) -> str:
     return "" if record.seq else "  before joining"
 
 
@@ -309,17 +379,22 @@ def _clock(record: Trade | Quote | Update) -> str:
     """The venue's time of day. Some messages have none: quotes of Binance spot."""
     if not record.time:
         return "--:--:--.---"
-    seconds, ms = divmod(_time_ms(record.instrument, record.time) % 86_400_000, 1000)
+    return _time_of_day(_time_ms(record.instrument, record.time))
+
+
+def _time_of_day(time_ms: int) -> str:
+    seconds, ms = divmod(time_ms % 86_400_000, 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ms:03}"
 
 
-Line = Callable[[Record, int], str | None]
+Line = Callable[[Record, int, Sequence[str]], str | None]
 
 LINES: Final[dict[Format, Line]] = {
     Format.TEXT: text_line,
     Format.JSON: json_line,
     Format.CSV: csv_line,
 }
-"""What each format makes of a record in an epoch: None for what has no place in it."""
+"""What each format makes of a record in an epoch, under a header with these columns: None for what
+has no place in it."""
 
 CSV_HEADER: Final = csv_text(COLUMNS)

@@ -65,8 +65,8 @@ def tail(
     creds: Creds = None,
     prefix: Prefix = None,
 ) -> None:
-    """Print what a service sends, or what its journal has: trades, quotes, book updates and events
-    to stdout, the rest to stderr.
+    """Print what a service sends, or what its journal has: trades, quotes, book updates, rows of
+    features and events to stdout, the rest to stderr.
 
     Example: fanout tail tcp://127.0.0.1:9000 --format json --limit 10
     Example: fanout tail multicast://239.10.1.1:9100 --recovery tcp://10.0.0.5:9000
@@ -74,7 +74,7 @@ def tail(
     Example: fanout tail journal:///data/journal --start 2026-11-29T13:00Z --no-follow
 
     csv is one table, of the channel's first kind: trades, else quotes, else the levels of book
-    updates. Other records go to stderr, and do not count for --limit.
+    updates, else rows of features. Other records go to stderr, and do not count for --limit.
     """
     from fanout.clients.journal import JournalClient
     from fanout.clients.multicast import MulticastClient
@@ -128,9 +128,9 @@ def _print_all(
         header = client.header
         assert header is not None, "every record but Disconnected comes after a header"
         line_of = line_of or _begun(output, header)
-        line = line_of(record, header.epoch_ns)
+        line = line_of(record, header.epoch_ns, header.columns)
         if line is None:
-            say(text_line(record, header.epoch_ns))
+            say(text_line(record, header.epoch_ns, header.columns))
         else:
             emit(line)
             count += is_new(record)
@@ -143,5 +143,5 @@ def _begun(output: Format, header: Header) -> Line:
     if output is not Format.CSV:
         return LINES[output]
     table = table_of(header)
-    emit(KINDS[table].csv_header)
+    emit(KINDS[table].csv_header_with(header.columns))
     return partial(csv_line, table=table)

@@ -1,16 +1,21 @@
 """Generated values: every header, trade and event that the wire can carry."""
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fanout.protocol import (
+    Absence,
     Block,
     BlockFlags,
     BookBlock,
     BookFlags,
     BookUpdate,
+    DataKinds,
     End,
     EndReason,
     Event,
+    FeatureBlock,
+    FeatureRow,
     FeedState,
     Gap,
     GapState,
@@ -179,6 +184,39 @@ def order_blocks(draw: st.DrawFn, header: Header) -> OrderBlock:
     return OrderBlock(
         first_seq=draw(SEQ),
         updates=draw(st.lists(order_updates(header), min_size=1, max_size=6)),
+        received_ns=draw(U64),
+        held_ns=draw(U64),
+        flags=draw(st.sampled_from([BlockFlags.NONE, BlockFlags.BACK_FILLED])),
+    )
+
+
+@st.composite
+def row_headers(draw: st.DrawFn) -> Header:
+    """Headers of channels of rows of features."""
+    names = st.text("abcxyz019_", min_size=1, max_size=12)
+    columns = draw(st.lists(names, min_size=1, max_size=20, unique=True))
+    return replace(draw(headers()), data=DataKinds.FEATURES, columns=tuple(columns))
+
+
+@st.composite
+def feature_rows(draw: st.DrawFn, header: Header) -> FeatureRow:
+    """Any values at all, and any of them absent."""
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    values = draw(st.tuples(*[st.none() | finite] * len(header.columns)))
+    reasons = st.sampled_from([each for each in Absence if each])
+    return FeatureRow(
+        draw(st.sampled_from(header.instruments)),
+        draw(U64 | st.integers(10**18, 10**18 + 300)),
+        values,
+        bytes(draw(reasons) if each is None else 0 for each in values),
+    )
+
+
+@st.composite
+def feature_blocks(draw: st.DrawFn, header: Header) -> FeatureBlock:
+    return FeatureBlock(
+        first_seq=draw(SEQ),
+        rows=draw(st.lists(feature_rows(header), min_size=1, max_size=6)),
         received_ns=draw(U64),
         held_ns=draw(U64),
         flags=draw(st.sampled_from([BlockFlags.NONE, BlockFlags.BACK_FILLED])),

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from fanout.protocol import (
     MAX_BLOCK_QUOTES,
+    MAX_BLOCK_ROWS,
     MAX_BLOCK_TRADES,
     MAX_BLOCK_UPDATES,
     BlockFlags,
@@ -21,11 +22,13 @@ from fanout.protocol import (
     decode_block,
     decode_book,
     decode_event,
+    decode_features,
     decode_orders,
     decode_quotes,
     encode_block,
     encode_book,
     encode_event,
+    encode_features,
     encode_orders,
     encode_quotes,
 )
@@ -44,10 +47,11 @@ from fanout.protocol.runs import renumbered
 from tests.protocol.golden import (
     BOOK,
     EVENTS,
-    HEADER,
+    FEATURES,
     LIFE,
     ORDERS,
     QUOTES,
+    ROWS_HEADER,
     TRADES,
     decode,
     payload,
@@ -55,6 +59,9 @@ from tests.protocol.golden import (
 )
 
 COUNT_AT, FIRST_SEQ_AT = 3, 5
+
+HEADER = ROWS_HEADER
+"""Blocks of all kinds can be made under it."""
 
 
 class Kind(NamedTuple):
@@ -90,6 +97,7 @@ KINDS = {
     "orders": Kind(
         encode_orders, decode_orders, ORDERS, "updates", MAX_BLOCK_UPDATES, "order updates"
     ),
+    "features": Kind(encode_features, decode_features, FEATURES, "rows", MAX_BLOCK_ROWS, "rows"),
 }
 
 each_kind = pytest.mark.parametrize("kind", [pytest.param(v, id=k) for k, v in KINDS.items()])
@@ -255,21 +263,21 @@ def test_a_loss_has_a_rest_as_a_block_has() -> None:
 
 
 def test_a_block_of_a_kind_to_come_has_no_rest() -> None:
-    with pytest.raises(MalformedError, match="a frame of kind 0x14 is no block"):
-        block_from(seal(b"\x14" + payload("trades")[1:-4]), 1_002, HEADER)
+    with pytest.raises(MalformedError, match="a frame of kind 0x15 is no block"):
+        block_from(seal(b"\x15" + payload("trades")[1:-4]), 1_002, HEADER)
 
 
 def test_every_kind_of_block_is_known_by_its_first_byte() -> None:
     assert {payload(name)[0] for name in KINDS} == BLOCK_KINDS
     assert BLOCK_KINDS - set(UPDATE_DECODERS) == {payload("trades")[0]}
-    for name in ("quotes", "book", "orders"):
+    for name in ("quotes", "book", "orders", "features"):
         decoder = UPDATE_DECODERS[payload(name)[0]]
         assert decoder(payload(name), HEADER).records == getattr(
             decode(name, payload(name)), KINDS[name].field
         )
 
 
-@pytest.mark.parametrize("name", ["trades", "quotes", "book", "orders"])
+@pytest.mark.parametrize("name", ["trades", "quotes", "book", "orders", "features"])
 def test_a_block_is_divided_into_blocks_with_the_same_records(name: str) -> None:
     whole = payload(name)
     assert list(divided(whole, HEADER, len(whole))) == [whole]
@@ -294,7 +302,7 @@ def test_a_record_of_a_snapshot_that_is_too_long_is_left_out() -> None:
     assert list(divided(encode_quotes(quotes, HEADER), HEADER, 20)) == []
 
 
-@pytest.mark.parametrize("name", ["trades", "quotes", "book", "orders"])
+@pytest.mark.parametrize("name", ["trades", "quotes", "book", "orders", "features"])
 def test_a_block_is_divided_by_symbol_into_runs_of_numbers(name: str) -> None:
     whole = payload(name)
     records = "trades" if name == "trades" else "records"

@@ -22,16 +22,20 @@ from fanout.protocol.constants import (
     MAX_BLOCK_LEVELS,
     MAX_BLOCK_ORDERS,
     MAX_BLOCK_QUOTES,
+    MAX_BLOCK_ROWS,
     MAX_BLOCK_TRADES,
     MAX_BLOCK_UPDATES,
+    MAX_BLOCK_VALUES,
     BlockFlags,
 )
 from fanout.protocol.encoding import FORMS, LONGEST_BYTES, shorter, snapshot_of, snapshots_of
 from fanout.protocol.framing import frame, payloads_of
 from fanout.protocol.header import opening
-from tests.protocol.golden import BTC, HEADER, ORDERS, QUOTES, TRADES
+from tests.protocol.golden import BTC, FEATURES, ORDERS, QUOTES, ROWS_HEADER, TRADES
 
 SEQ = 1_001
+HEADER = ROWS_HEADER
+"""Blocks of all kinds can be made under it."""
 MORE, WHOLE, TOP_ONLY = BookFlags.MORE, BookFlags.WHOLE, BookFlags.TOP_ONLY
 
 
@@ -50,7 +54,8 @@ def by_order(orders: int) -> OrderUpdate:
 
 TRADE = replace(TRADES.trades[0], seq=0)
 QUOTE = replace(QUOTES.quotes[0], seq=0, received_ns=0)
-SAMPLES: list[Any] = [TRADE, QUOTE, by_price(3), by_order(3)]
+ROW = replace(FEATURES.rows[1], seq=0, received_ns=0)
+SAMPLES: list[Any] = [TRADE, QUOTE, by_price(3), by_order(3), ROW]
 
 
 def read(frames: bytes) -> list[Any]:
@@ -79,8 +84,11 @@ def test_a_form_encodes_numbered_blocks_and_snapshots(record: Any) -> None:
         (QUOTE, MAX_BLOCK_QUOTES),
         (by_price(0), MAX_BLOCK_UPDATES),
         (by_order(0), MAX_BLOCK_UPDATES),
+        (ROW, MAX_BLOCK_ROWS),
+        (replace(ROW, values=(1.5,) * 256, absences=bytes(256)), MAX_BLOCK_VALUES // 256),
+        (replace(ROW, values=(), absences=b""), MAX_BLOCK_ROWS),
     ],
-    ids=["trades", "quotes", "updates", "orders"],
+    ids=["trades", "quotes", "updates", "orders", "rows", "long rows", "rows of nothing"],
 )
 def test_a_run_is_divided_into_blocks(record: Any, most: int) -> None:
     divided = FORMS[type(record)].divided

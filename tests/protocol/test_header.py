@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ from fanout.protocol import (
 from fanout.protocol.constants import MAX_FRAME_BYTES, MAX_SEQ
 from fanout.protocol.framing import payloads_of, seal, unseal
 from fanout.protocol.header import Gathering, Opener, with_next_seq
-from tests.protocol.golden import HEADER
+from tests.protocol.golden import HEADER, ROWS_HEADER
 from tests.protocol.strategies import headers
 
 ZERO = Reference(price=0, quantity=0, trade_id=0, time=0)
@@ -165,10 +166,53 @@ def test_the_limit_of_instruments_is_named() -> None:
 
 def test_unknown_kinds_of_data_are_ignored() -> None:
     body = bytearray(unseal(encode_header(HEADER)))
-    body[37] |= 0xF0
+    body[37] |= 0xE0
     assert decode_header(seal(body))[0].data == DataKinds.TRADES | DataKinds.QUOTES
-    reserved = replace(HEADER, data=DataKinds(0xF1))
+    reserved = replace(HEADER, data=DataKinds(0xE1))
     assert decode_opening(opening(reserved)).data == DataKinds.TRADES
+
+
+@pytest.mark.parametrize("count", [1, 2, 256])
+def test_the_names_of_columns_come_back(count: int) -> None:
+    columns = tuple(f"{place:064}" for place in range(count))
+    header = replace(ROWS_HEADER, columns=columns, channels=("perps", "spot"))
+    assert decode_opening(opening(header)) == header
+
+
+def test_a_header_without_columns_has_the_bytes_it_had_before_there_were_any() -> None:
+    body = unseal(encode_header(ROWS_HEADER))
+    named = b"".join(bytes([len(each)]) + each.encode() for each in ROWS_HEADER.columns)
+    without = replace(ROWS_HEADER, data=DataKinds.TRADES, columns=())
+    assert body == unseal(encode_header(without)).replace(b"\x01\2\0\0", b"\x10\2\0\0") + (
+        b"\3\0" + named
+    )
+
+
+def test_a_reader_from_before_there_were_columns_ignores_them() -> None:
+    """It masks the kinds of data, and takes the names for bytes of a later version."""
+    body = bytearray(unseal(encode_header(ROWS_HEADER)))
+    body[body.index(b"features") + 8] = DataKinds.TRADES
+    header, _ = decode_header(seal(body))
+    assert (header.data, header.columns) == (DataKinds.TRADES, ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"columns": ()}, "0 columns in a channel with rows of features: 1 to 256 with rows"),
+        ({"data": DataKinds.TRADES}, "3 columns in a channel without rows of features"),
+        ({"columns": tuple(f"c{i}" for i in range(257))}, "257 columns in a channel with rows"),
+        ({"columns": ("a", "b", "a")}, "column 'a' stands twice"),
+        *(
+            ({"columns": (name,)}, f"column name '{name}': 1 to 64 characters of a-z 0-9 _ are")
+            for name in ("", "Mid", "a-b", "a b", "é")
+        ),
+        ({"columns": ("x" * 65,)}, "column name 'x+': 1 to 64"),
+    ],
+)
+def test_columns_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(NotRepresentableError, match=message):
+        encode_header(replace(ROWS_HEADER, **changes))
 
 
 @pytest.mark.parametrize("version", [0, 1, 3, 255])

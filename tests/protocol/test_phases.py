@@ -29,7 +29,8 @@ def test_a_frame_leads_to_the_next_phase_or_is_refused(phase: Phase, kind: Input
 def test_a_payload_is_known_by_its_first_byte() -> None:
     events = (FrameKind.STATUS, FrameKind.GAP, FrameKind.LOSS, FrameKind.HEARTBEAT)
     inputs = dict.fromkeys(range(256), Input.UNKNOWN) | dict.fromkeys(events, Input.EVENT)
-    blocks = (FrameKind.TRADES, FrameKind.QUOTES, FrameKind.BOOK, FrameKind.ORDERS)
+    updates = (FrameKind.QUOTES, FrameKind.BOOK, FrameKind.ORDERS)
+    blocks = (FrameKind.TRADES, *updates, FrameKind.FEATURES)
     inputs |= dict.fromkeys(blocks, Input.BLOCK)
     inputs |= {
         FrameKind.HEADER: Input.HEADER,

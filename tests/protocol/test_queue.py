@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fanout.protocol import LimitExceededError, MalformedError, PeerError, frame, opening
 from fanout.protocol import queue_page as page
-from fanout.protocol.constants import MAX_FRAME_BYTES, U64_MAX
+from fanout.protocol.constants import MAX_FRAME_BYTES, U64_MAX, DataKinds
 from fanout.protocol.header import MAX_OPENING_BYTES
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.instruments import encode_changes
@@ -311,6 +311,8 @@ def test_the_longest_header_fits_its_slot() -> None:
         venue="v" * 32,
         channel="c" * 32,
         channels=tuple(f"{i:032}" for i in range(255)),
+        data=DataKinds.FEATURES,
+        columns=tuple(f"{i:064}" for i in range(256)),
         instruments=instruments,
         references=HEADER.references[:1] * 1_024,
     )
@@ -554,7 +556,7 @@ def test_a_half_written_header_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("at", [584, 256])
-@pytest.mark.parametrize("length", [218_833, 2**32, U64_MAX])
+@pytest.mark.parametrize("length", [231_121, 2**32, U64_MAX])
 def test_a_length_in_the_page_that_cannot_be_true_is_refused(at: int, length: int) -> None:
     buffer, _ = new_ring()
     put(buffer, at, length)

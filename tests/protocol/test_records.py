@@ -59,7 +59,10 @@ VALUES = [
 ]
 
 
-POSITIONAL = (Trade, Quote, BookUpdate, OrderUpdate, protocol.Packet, wire1.Wire1Trade)
+POSITIONAL = (
+    *(Trade, Quote, BookUpdate, OrderUpdate, protocol.FeatureRow, protocol.Packet),
+    wire1.Wire1Trade,
+)
 """What is made thousands of times a second."""
 
 

@@ -118,8 +118,8 @@ def test_the_page_is_laid_out_as_it_is_drawn() -> None:
 def test_the_second_header_is_in_the_second_slot() -> None:
     buffer, writer = new_ring()
     writer.push_header(again(5))
-    assert [word(buffer, at) for at in (232_432, 220_152)] == [2, 0]
-    assert buffer[220_176 : 220_176 + word(buffer, 220_160)] == opening(again(5))
+    assert [word(buffer, at) for at in (232_432, 232_440)] == [2, 0]
+    assert buffer[232_464 : 232_464 + word(buffer, 232_448)] == opening(again(5))
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -424,7 +424,7 @@ def test_a_header_that_changes_at_each_look_is_given_up() -> None:
 def test_a_header_whose_length_cannot_be_true_is_refused(length: int) -> None:
     buffer, _ = new_ring()
     put(buffer, 1_296, length)
-    with pytest.raises(MalformedError, match="exceeds 218,832"):
+    with pytest.raises(MalformedError, match="exceeds 231,120"):
         RingReader(buffer).begin_oldest()
 
 

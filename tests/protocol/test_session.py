@@ -59,7 +59,7 @@ from fanout.protocol.framing import payloads_of, seal
 from fanout.protocol.header import opening as header_frames
 from fanout.protocol.request import Begin
 from fanout.protocol.rows import ROW
-from tests.protocol.golden import BTC, HEADER
+from tests.protocol.golden import BTC, HEADER, ROWS_HEADER
 
 GREETING = frame(START)
 SNAPSHOT = BlockFlags.SNAPSHOT
@@ -691,7 +691,7 @@ def added(header: Header, first: int) -> bytes:
     return b"".join(map(frame, encode_instruments(header, first, len(header.instruments))))
 
 
-@pytest.mark.parametrize("kind", [0x14, 0x1F])
+@pytest.mark.parametrize("kind", [0x15, 0x1F])
 def test_records_of_an_unknown_kind_are_reported_as_skipped_and_leave_no_hole(kind: int) -> None:
     records = drain(SubscriberSession(), opening(5) + run(5, 3, kind) + block(8))
     assert records[0] == Skipped(first_seq=5, last_seq=7, kind=kind)
@@ -715,6 +715,15 @@ def test_a_snapshot_of_an_unknown_kind_takes_no_numbers() -> None:
 def test_impossible_numbers_of_an_unknown_kind_are_refused(seq: int, count: int) -> None:
     with pytest.raises(MalformedError):
         drain(SubscriberSession(), opening(5) + run(seq, count))
+
+
+def test_a_header_in_mid_stream_has_the_columns_of_the_epoch() -> None:
+    session, header = SubscriberSession(), replace(ROWS_HEADER, next_seq=5)
+    assert drain(session, frame(START) + header_frames(header)) == []
+    assert drain(session, header_frames(header)) == []
+    other = replace(header, columns=("mid",))
+    with pytest.raises(MalformedError, match="1 columns in mid-stream, which are not the 3 of"):
+        drain(session, header_frames(other))
 
 
 def test_a_header_applies_once_all_its_instruments_have_come() -> None:

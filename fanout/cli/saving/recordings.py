@@ -15,7 +15,7 @@ Parquet in batches when the recording is complete.
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,6 +25,7 @@ from fanout.cli.lines import Form, csv_form, json_form, trade_lines
 from fanout.cli.outcome import OutputError
 from fanout.cli.saving.aside import Aside, leftovers, require_free
 from fanout.cli.saving.tally import counted
+from fanout.clients.columns.features import columns_of, feature_dtype, features_in
 from fanout.clients.columns.frames import PLACES, TimeUnit, needed, unit_of
 from fanout.clients.columns.journal import TradeRows
 from fanout.clients.columns.npy import batches_of, npy_header
@@ -41,6 +42,7 @@ from fanout.clients.columns.updates import (
 from fanout.errors import ConfigError, UsageError
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.errors import MissingPackageError, reason
+from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.records import Header, Record, Trade
 
 MAX_PENDING: Final = 16_384
@@ -154,7 +156,7 @@ class LineRecording(FileRecording):
         self._pending = [] if first_line is None else [first_line]
 
     def add(self, record: Record, header: Header) -> bool:
-        line = self._line_of(record, header.epoch_ns)
+        line = self._line_of(record, header.epoch_ns, header.columns)
         if line is None:
             return False
         self._pending.append(line)
@@ -186,11 +188,38 @@ class LineRecording(FileRecording):
         self._saved = self._added.copy()
 
 
+class FeatureLines(LineRecording):
+    """CSV of rows of features, whose columns the first header names."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(target, partial(csv_line, table=FeatureRow), csv_form)
+        self._columns: tuple[str, ...] = ()
+
+    def add(self, record: Record, header: Header) -> bool:
+        if type(record) is not FeatureRow:
+            return False
+        if not self._columns:
+            self._columns = header.columns
+            self._pending.append(KINDS[FeatureRow].csv_header_with(header.columns))
+        require_same(self.target, self._columns, header.columns)
+        return super().add(record, header)
+
+
+def require_same(target: Path, before: Sequence[str], now: Sequence[str]) -> None:
+    """Raises `OutputError` for rows of features whose columns are not those of the file."""
+    if tuple(now) != tuple(before):
+        raise OutputError(
+            f"{target}: the channel has other columns than before, {len(now)} and not "
+            f"{len(before)}: save the rest under another name"
+        )
+
+
 class Rows(NamedTuple):
     """How records of one kind become rows."""
 
     dtype: Callable[[int], Any]
-    """numpy's, of rows with room for symbols of so many characters."""
+    """numpy's, of rows with room for symbols of so many characters; still without the columns of
+    rows of features."""
     rows_in: Callable[[list[Any], Header], Any]
     """An array."""
 
@@ -200,6 +229,7 @@ ROWS: Final[dict[type, Rows]] = {
     Quote: Rows(quote_dtype, quotes_in),
     BookUpdate: Rows(level_dtype, levels_in),
     OrderUpdate: Rows(order_dtype, orders_in),
+    FeatureRow: Rows(partial(feature_dtype, ()), features_in),
 }
 
 
@@ -250,6 +280,9 @@ class RowRecording(FileRecording):
             self._added[self._table] += len(records)
 
     def _put(self, rows: Any) -> None:
+        if self._written:
+            before, now = columns_of(self._dtype), columns_of(rows.dtype)
+            require_same(self.target, before or (), now or ())
         if rows.dtype.itemsize > self._dtype.itemsize:
             self._widen(rows.dtype)
         self._unit = max(self._unit, unit_of([rows]), key=PLACES.__getitem__)
@@ -381,6 +414,8 @@ def _target_of(target: Path, table: type) -> Path:
 
 
 def _csv(target: Path, table: type) -> FileRecording:
+    if table is FeatureRow:
+        return FeatureLines(target)
     line_of = partial(csv_line, table=table)
     return LineRecording(target, line_of, csv_form, KINDS[table].csv_header)
 

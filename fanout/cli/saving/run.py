@@ -132,7 +132,7 @@ class Saving:
         header = self._begun()
         is_kept = self._recording.add(received, header)
         if not is_kept and not isinstance(received, Snapshot):  # older than the recording
-            self._progress.say(text_line(received, header.epoch_ns))
+            self._progress.say(text_line(received, header.epoch_ns, header.columns))
 
     def _take_rows(self, trades: TradeRows) -> None:
         self._begun()

@@ -46,9 +46,9 @@ def test_a_quote_is_a_row_of_its_own_table() -> None:
         "seq,symbol,update_id,time_ms,bid_price,bid_quantity,ask_price,ask_quantity,"
         "received_ns,epoch_ns"
     )
-    assert csv_line(quote, 7, Quote) == QUOTE
+    assert csv_line(quote, 7, table=Quote) == QUOTE
     assert csv_line(quote, 7) is None
-    assert csv_line(TRADES.trades[0], 7, Quote) is None
+    assert csv_line(TRADES.trades[0], 7, table=Quote) is None
 
 
 def test_a_book_update_is_a_row_for_each_level() -> None:
@@ -56,18 +56,18 @@ def test_a_book_update_is_a_row_for_each_level() -> None:
         "seq,symbol,update_id,time_ms,side,price,quantity,is_whole,has_more,is_top_only,"
         "received_ns,epoch_ns"
     )
-    assert csv_line(BOOK.updates[0], 7, BookUpdate) == (
+    assert csv_line(BOOK.updates[0], 7, table=BookUpdate) == (
         f"1001,{UPDATE},BID,83091.60,1.500,{FLAGS}\n"
         f"1001,{UPDATE},BID,83091.50,0.000,{FLAGS}\n"
         f"1001,{UPDATE},ASK,83091.70,0.022,{FLAGS}"
     )
     emptied = replace(BOOK.updates[0], packed_bids=b"", packed_asks=b"")
-    assert csv_line(emptied, 7, BookUpdate) == f"1001,{UPDATE},NONE,,,{FLAGS}"
+    assert csv_line(emptied, 7, table=BookUpdate) == f"1001,{UPDATE},NONE,,,{FLAGS}"
 
 
 def test_an_update_by_order_is_a_row_for_each_order() -> None:
     columns = KINDS[OrderUpdate].csv_header.split(",")
-    line = csv_line(ORDERS.updates[1], 7, OrderUpdate)
+    line = csv_line(ORDERS.updates[1], 7, table=OrderUpdate)
     assert line is not None
     row = dict(zip(columns, line.split(","), strict=True))
     assert (row["side"], row["order_id"], row["price"]) == ("BID", "31", "0.12300")
