@@ -23,6 +23,7 @@ from fanout.clients.outcomes import (
     Disconnected,
     DisconnectedError,
     Received,
+    RefusedError,
     Restarted,
     UnknownSymbolError,
 )
@@ -80,6 +81,8 @@ class Engine:
             await self._receive(index)
             state.why = "it has ended"
         except (DisconnectedError, UnknownSymbolError, PeerError) as error:
+            if not state.venue and isinstance(error, RefusedError | UnknownSymbolError):
+                raise  # the operator named what is not there: no other input makes up for it
             self.failure = self.failure or error
             state.why = str(error)
             if len(self._streams) > 1:
