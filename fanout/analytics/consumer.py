@@ -36,15 +36,17 @@ class Consumer:
         streams: Sequence[str],
         *,
         only: Sequence[Sequence[str]],
+        named: Sequence[str] = (),
         make: Make,
     ) -> None:
-        """`streams` are their names, and `only[i]` the symbols that are asked of stream `i`."""
+        """`streams` are their names, `only[i]` the symbols that are asked of stream `i`, and
+        `named` those of any stream."""
         self.records = 0
         self.rows = 0
         self.newest_ns = 0
         """The newest time of all records, unix ns."""
         self._roster = Roster(
-            streams, config.symbols, only=only, most=config.processing.max_symbols
+            streams, config.symbols, only=only, named=named, most=config.processing.max_symbols
         )
         self._make = make
         self._features: list[Features | None] = [None] * len(streams)

@@ -34,14 +34,17 @@ class Roster:
         wanted: Sequence[SymbolConfig],
         *,
         only: Sequence[Sequence[str]],
+        named: Sequence[str] = (),
         most: int,
     ) -> None:
         """`streams` are their names, for errors. `wanted` is empty for everything. `only[i]` are
-        the symbols that are asked of stream `i`, empty for all. `most` limits the instruments."""
+        the symbols that are asked of stream `i`, empty for all. `named` are symbols of any venue,
+        empty for all. `most` limits the instruments."""
         self.listed: list[Listed] = []
         self._streams = tuple(streams)
         self._wanted = {(each.venue, each.symbol): each for each in wanted}
         self._only = [frozenset(each) for each in only]
+        self._named = frozenset(named)
         self._most = most
         self._owners: dict[tuple[str, str], int] = {}
         """The stream that each instrument comes from."""
@@ -62,14 +65,14 @@ class Roster:
         for each in chosen:
             self._check_tick(header.venue, each)
             self._claim(stream, header.venue, each.symbol)
-        if header.instruments and not chosen:
-            raise ConsumerConfigError(
-                f"{self._streams[stream]}: none of the symbols is one of its "
-                f"{len(header.instruments):,} of {header.venue}: leave this input out"
-            )
         if header.instruments:
             self._known.add(stream)
             self._require_all()
+            if not chosen:
+                raise ConsumerConfigError(
+                    f"{self._streams[stream]}: none of the symbols is one of its "
+                    f"{len(header.instruments):,} of {header.venue}: leave this input out"
+                )
         return tuple(each.symbol for each in chosen)
 
     def place(self, stream: int, instrument: Instrument) -> int:
@@ -88,7 +91,7 @@ class Roster:
 
     def _wants(self, stream: int, venue: str, instrument: Instrument) -> bool:
         only, symbol = self._only[stream], instrument.symbol
-        if only and symbol not in only:
+        if (only and symbol not in only) or (self._named and symbol not in self._named):
             return False
         return not self._wanted or (venue, symbol) in self._wanted
 
@@ -125,5 +128,7 @@ class Roster:
         if len(self._known) < len(self._streams):
             return
         for venue, symbol in self._wanted:
-            if (venue, symbol) not in self._owners:
+            if (venue, symbol) not in self._owners and (not self._named or symbol in self._named):
                 raise ConsumerConfigError(f"no input has {venue} {symbol}")
+        for symbol in sorted(self._named.difference(symbol for _, symbol in self._owners)):
+            raise ConsumerConfigError(f"no input has {symbol}")

@@ -18,7 +18,7 @@ from fanout.analytics.tables import ConsumerConfigError
 from fanout.cli.analysing.engine import Engine
 from fanout.cli.analysing.figures import RATES_S, Counts, StreamState
 from fanout.cli.analysing.output import Output
-from fanout.cli.analysing.wishes import only_of, parquet_path
+from fanout.cli.analysing.wishes import parquet_path, symbols_in
 from fanout.cli.inputs import trio_client
 from fanout.cli.outcome import say
 from fanout.cli.source import Source
@@ -30,6 +30,8 @@ from fanout.errors import ConfigError
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line says beside the configuration."""
 
+    symbols: tuple[str, ...] = ()
+    """Of any input; empty for all."""
     follow: bool = True
     force: bool = False
     limit: int | None = None
@@ -43,6 +45,11 @@ class Consuming:
     def __init__(
         self, config: ConsumerConfig, sources: Sequence[Source], options: RunOptions
     ) -> None:
+        """Raises `ConfigError` for a table that would do nothing."""
+        if config.signals is not None:
+            raise ConfigError(
+                "signals: rows have no signals yet, so this table would do nothing: leave it out"
+            )
         self.signal: int | None = None
         """The number of the signal that ended it."""
         self._config = config
@@ -54,7 +61,11 @@ class Consuming:
         processing = config.processing
         self._merger = Merger(kept, wait_ns=processing.wait_ns, capacity=processing.queue_records)
         self._consumer = Consumer(
-            config, names, only=[only_of(each) for each in sources], make=self._make
+            config,
+            names,
+            only=[symbols_in(each.symbols) for each in sources],
+            named=options.symbols,
+            make=self._make,
         )
         self._states = [
             StreamState(name, is_kept=source.is_journal)

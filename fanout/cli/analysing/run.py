@@ -153,7 +153,14 @@ def run(
     Ctrl-C and SIGTERM complete the file of --parquet.
     """
     with exit_codes():
-        from fanout.cli.analysing.wishes import Wishes, combined, pin, read_consumer, sources_of
+        from fanout.cli.analysing.wishes import (
+            Wishes,
+            combined,
+            pin,
+            read_consumer,
+            sources_of,
+            symbols_in,
+        )
 
         wishes = Wishes(
             addresses=tuple(addresses or ()),
@@ -193,6 +200,7 @@ def run(
         from fanout.cli.analysing.consume import Consuming, RunOptions
 
         options = RunOptions(
+            symbols=symbols_in(symbol),
             follow=follow,
             force=force,
             limit=limit,

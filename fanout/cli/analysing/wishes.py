@@ -108,8 +108,12 @@ def _duration(flag: str, text: str, *, least_ns: int) -> int:
 
 def sources_of(config: ConsumerConfig, source: Source) -> list[Source]:
     """A source for each input, with the options that are for its kind of address. Raises
-    `UsageError`."""
+    `UsageError`.
+
+    The symbols of the command line are for all inputs, and each may have some of them only. So
+    they are left out here, and looked for in the headers."""
     found = []
+    source = replace(source, symbols=None)
     addresses = [each.address for each in config.inputs]
     for each in config.inputs:
         fit = fitting(replace(source, address=each.address), addresses)
@@ -124,14 +128,14 @@ def _with_own(source: Source, config: InputConfig) -> Source:
         for name in ("start", "recovery", "group_b", "interface", "buffer_bytes")
         if getattr(config, name) and not getattr(source, name)
     }
-    if config.symbols and not source.symbols:
+    if config.symbols:
         own["symbols"] = list(config.symbols)
     return replace(source, **own)
 
 
-def only_of(source: Source) -> Sequence[str]:
-    """The symbols that are asked of a source; empty for all."""
-    return typed_symbols(source.symbols or ())
+def symbols_in(typed: Sequence[str] | None) -> tuple[str, ...]:
+    """Symbols as they were typed, one by one; empty for all."""
+    return typed_symbols(typed or ())
 
 
 def pin(cpu: int | None) -> None:
