@@ -117,6 +117,13 @@ ALLOWED: dict[str, set[str]] = {
         "prometheus_client",
     },
     "fanout/analytics": {"fanout.analytics", "fanout.clients", "fanout.protocol", "msgspec"},
+    "fanout/analytics/columns.py": {
+        "fanout.analytics",
+        "fanout.clients",
+        "fanout.protocol",
+        "msgspec",
+        "numpy",
+    },
     "fanout/compare": {
         "fanout.clients",
         "fanout.compare",

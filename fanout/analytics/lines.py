@@ -1,10 +1,10 @@
 """Rows of features as text: JSON Lines and CSV. The same row is the same text, always.
 
     {"time_ns":1795219200000000000,"venue":"binance","symbol":"BTCUSDT","mid":61000.05,
-     "wap_10bps":null,"absent":{"wap_10bps":"WARMING_UP"}}
+     "wap_10bps":null,"absences":{"wap_10bps":"WARMING_UP"}}
 
-A value that is absent is null, and the object `absent` has the reason; in CSV it is empty, and the
-reason is not there. Numbers are the shortest text that gives the same double again.
+A value that is absent is null, and the object `absences` has the reason. In CSV it is empty, and
+the reason is not there. Numbers are the shortest text that gives the same double again.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ class JsonLines:
         # Objects without their braces. Their texts are put together without a look at each key.
         values = _encode(dict(zip(self._columns, row.values, strict=True)))
         comma = b"," if self._columns else b""
-        return b'{"time_ns":%d,%b,%b%b"absent":%b}\n' % (
+        return b'{"time_ns":%d,%b,%b%b"absences":%b}\n' % (
             row.time_ns,
             named[1:-1],
             values[1:-1],

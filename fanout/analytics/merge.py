@@ -68,7 +68,7 @@ class Merger:
 
     @property
     def late(self) -> int:
-        """How many records went on behind newer ones."""
+        """How many records with a time of their own went on behind newer ones."""
         return sum(each.late for each in self._streams)
 
     def late_of(self, stream: int) -> int:
@@ -156,7 +156,7 @@ class Merger:
             time_ns, _, record = queue.popleft()
             if time_ns >= self._newest_ns:
                 self._newest_ns = time_ns
-            else:
+            elif getattr(record, "received_ns", 0):
                 of.late += 1
             found.append((index, record))
             if not queue or len(found) >= most:

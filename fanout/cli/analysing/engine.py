@@ -69,6 +69,8 @@ class Engine:
     async def run(self) -> None:
         """Process until all inputs have ended, or the limit is reached. Raises what the outputs
         raise, and `ConsumerConfigError`; like every nursery, perhaps in an exception group."""
+        for each in self._outputs:
+            await each.flush()  # a line with the names of columns may be due
         async with trio.open_nursery() as nursery:
             for index in range(len(self._streams)):
                 nursery.start_soon(self._read, index)
@@ -159,9 +161,10 @@ class Engine:
             self._left -= len(rows)
         if self._is_live:
             self._counts.lag_ns = max(0, self._wall_ns() - self._consumer.newest_ns)
-        for each in self._outputs:
-            each.add(rows)
-            await each.flush()
+        if rows:
+            for each in self._outputs:
+                each.add(rows)
+                await each.flush()
         await trio.lowlevel.checkpoint()
         return self._left == 0
 

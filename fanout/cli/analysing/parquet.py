@@ -1,10 +1,12 @@
 """Rows as a Parquet file.
 
-The columns are `time` (ns, UTC), `venue` and `symbol`, the features as nullable doubles, and
-`absences`: a byte for each feature, the `fanout.protocol.Absence` of a value that is not there and
-0 for one that is. The file gets its name once it is whole, at the end; until then it is
-`.FILE.XXXXXXXX.part` beside it. Parquet has its index at its end, so a file whose writer was killed
-cannot be read: a journal can, and gives the same rows again.
+The columns are `venue`, `symbol` and `time` (ns, UTC), the features as nullable doubles, and
+`absences`, a struct with the reason for each feature that is null: those of
+`fanout.clients.columns.to_arrow`, without the numbers of a channel.
+
+The file gets its name once it is whole, at the end; until then it is `.FILE.XXXXXXXX.part` beside
+it. Parquet has its index at its end, so a file whose writer was killed cannot be read: a journal
+can, and gives the same rows again.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -18,9 +20,12 @@ from fanout.analytics.consumer import PlacedRow
 from fanout.analytics.roster import Listed
 from fanout.cli.outcome import OutputError
 from fanout.cli.saving.aside import Aside, require_free
-from fanout.clients.columns.frames import needed
+from fanout.clients.columns.features import features_in
+from fanout.clients.columns.frames import needed, to_arrow
 from fanout.errors import UsageError
+from fanout.protocol.constants import DataKinds
 from fanout.protocol.errors import reason
+from fanout.protocol.records import Header
 
 BATCH_ROWS: Final = 16_384
 """Rows of a row group, and most that are in memory."""
@@ -33,27 +38,13 @@ class ParquetOutput:
         """Raises `MissingPackageError`, and `OutputError` if the file cannot be made."""
         self._pa: Any = needed("pyarrow", f"--parquet {target}")
         parquet: Any = needed("pyarrow.parquet", f"--parquet {target}")
-        self._columns = tuple(columns)
+        self._header = _header(columns)
         self._listed = listed
         self._pending: list[PlacedRow] = []
-        self._schema = self._made_schema()
         self.rows = 0
         self.aside = Aside(target)
         self._file: Any = self._pa.PythonFile(_Appended(self.aside), mode="w")
-        self._writer: Any = parquet.ParquetWriter(self._file, self._schema)
-
-    def _made_schema(self) -> Any:
-        pa = self._pa
-        names = pa.dictionary(pa.int32(), pa.string())
-        return pa.schema(
-            [
-                ("time", pa.timestamp("ns", tz="UTC")),
-                ("venue", names),
-                ("symbol", names),
-                *((each, pa.float64()) for each in self._columns),
-                ("absences", pa.binary(len(self._columns))),
-            ]
-        )
+        self._writer: Any = parquet.ParquetWriter(self._file, self._table([]).schema)
 
     def add(self, rows: Sequence[PlacedRow]) -> None:
         """See `Output.add`."""
@@ -75,19 +66,24 @@ class ParquetOutput:
         self.rows += len(batch)
 
     def _table(self, batch: Sequence[PlacedRow]) -> Any:
-        pa, schema = self._pa, self._schema
-        listed = self._listed
-        places = [listed[place] for place, _ in batch]
-        rows = [row for _, row in batch]
-        values = zip(*(row.values for row in rows), strict=True)
-        arrays = [
-            pa.array([row.time_ns for row in rows], schema.field("time").type),
-            pa.array([each.venue for each in places]).dictionary_encode(),
-            pa.array([each.symbol for each in places]).dictionary_encode(),
-            *(pa.array(column, pa.float64()) for column in values),
-            pa.array([row.absences for row in rows], schema.field("absences").type),
-        ]
-        return pa.Table.from_arrays(arrays, schema=schema)
+        table = to_arrow(features_in((row for _, row in batch), self._header), time_unit="ns")
+        venues = self._pa.array(
+            [self._listed[place].venue for place, _ in batch], self._pa.string()
+        ).dictionary_encode()
+        place = table.column_names.index("absences")
+        plain = self._plain(table.column(place).combine_chunks())
+        return (
+            table.set_column(place, "absences", plain)
+            .drop_columns(["seq", "received_ns", "epoch_ns"])
+            .add_column(0, "venue", venues)
+        )
+
+    def _plain(self, reasons: Any) -> Any:
+        """The struct with texts in the place of dictionaries, which pyarrow cannot read back from
+        a struct in several row groups (26.0: "Nested data conversions not implemented")."""
+        names = [field.name for field in reasons.type]
+        texts = [each.cast(self._pa.string()) for each in reasons.flatten()]
+        return self._pa.StructArray.from_arrays(texts, names)
 
     def complete(self, *, force: bool) -> None:
         """Write what is left, and give the file its name. Raises `OutputError`."""
@@ -104,6 +100,19 @@ class ParquetOutput:
     def abandon(self) -> None:
         """Leave no file behind."""
         self.aside.discard()
+
+
+def _header(columns: Sequence[str]) -> Header:
+    """A header that says nothing but the columns."""
+    return Header(
+        epoch_ns=0,
+        next_seq=1,
+        venue="features",
+        instruments=(),
+        references=(),
+        data=DataKinds.FEATURES,
+        columns=tuple(columns),
+    )
 
 
 class _Appended:

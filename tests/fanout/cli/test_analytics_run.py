@@ -73,7 +73,7 @@ def test_a_journal_gives_the_rows_that_the_live_stream_gave(tmp_path: Path) -> N
     assert any(row["mid"] is not None for row in rows)
     for row in rows:
         assert [name for name in row if name in COLUMNS] == [*COLUMNS]
-        assert {name for name in COLUMNS if row[name] is None} == set(row["absent"])
+        assert {name for name in COLUMNS if row[name] is None} == set(row["absences"])
 
 
 def test_rows_at_an_interval_stand_at_its_multiples(url: str) -> None:
@@ -96,7 +96,7 @@ def test_a_signal_ends_it_and_completes_the_file(
         lines = [process.out.readline() for _ in range(20)]
         assert process.end(number) == code
     table = parquet.read_table(path)
-    assert table.column_names == ["time", "venue", "symbol", *COLUMNS, "absences"]
+    assert table.column_names == ["venue", "symbol", "time", *COLUMNS, "absences"]
     assert table.num_rows >= 20
     assert os.listdir(tmp_path) == ["rows.parquet"]
     said = "".join(process.said)
@@ -105,8 +105,8 @@ def test_a_signal_ends_it_and_completes_the_file(
     first = json.loads(lines[0])
     assert table["time"].cast("int64")[0].as_py() == first["time_ns"]
     assert table["mid"][0].as_py() == first["mid"]
-    absent = dict(zip(COLUMNS, table["absences"][0].as_py(), strict=True))
-    assert {name for name, code in absent.items() if code} == set(first["absent"])
+    reasons = table["absences"][0].as_py()
+    assert {name: why for name, why in reasons.items() if why} == first["absences"]
 
 
 def test_a_reader_that_leaves_ends_it_without_a_word(url: str, tmp_path: Path) -> None:
