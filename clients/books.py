@@ -46,6 +46,7 @@ from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate, Level, OrderUpdate, Quote
 from fanout.protocol.constants import MAX_BOOK_LEVELS, BookFlags, FeedState
 from fanout.protocol.errors import CallerError, FanoutError, UnknownBookError
+from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.orders_book import OrdersBook
 from fanout.protocol.records import End, Gap, Loss, Skipped, Status, Trade
@@ -300,7 +301,7 @@ class Books:
         match record:
             case Trade() | Gap() | Skipped():
                 self._come_back()
-            case Quote(seq=seq):
+            case Quote(seq=seq) | FeatureRow(seq=seq):
                 if seq:
                     self._come_back()
             case Status(instrument=instrument, state=state):

@@ -8,8 +8,8 @@
             if isinstance(record, Trade):
                 print(record.symbol, record.price_text, record.quantity_text)
 
-Iterating gives records in order: `Trade`, `Quote`, `BookUpdate` and `OrderUpdate`, as far as the
-channel has them (`client.header.data`); `Snapshot`, `Status`, `Gap`, `Loss`, `End`; and
+Iterating gives records in order: `Trade`, `Quote`, `BookUpdate`, `OrderUpdate` and `FeatureRow`, as
+far as the channel has them (`client.header.data`); `Snapshot`, `Status`, `Gap`, `Loss`, `End`; and
 `Disconnected` when the connection was lost and the client will try again. `fanout.clients.books`
 makes order books of the updates. The client resumes
 where it stopped; records that the service no longer has are reported as a `Loss`.

@@ -120,18 +120,19 @@ def _items_of(row: FeatureRow, columns: Sequence[str]) -> tuple[int, bytes]:
 
 def _refusal(row: FeatureRow, columns: Sequence[str]) -> NotRepresentableError:
     """Names the first column whose value and code do not fit."""
-    for column, value, code in zip(columns, row.values, row.absences, strict=True):
-        if code not in _KNOWN or bool(code) != (value is None) or not _is_double(value):
-            return NotRepresentableError(
-                f"{row.symbol}: {column} is {value!r} with absence {code}: a finite number with 0, "
-                "or None with a code of Absence"
-            )
-    raise AssertionError("a row is refused for one of its columns")
+    fields = list(zip(columns, row.values, row.absences, strict=True))
+    column, value, code = next((each for each in fields if not _fits(*each[1:])), fields[-1])
+    return NotRepresentableError(
+        f"{row.symbol}: {column} is {value!r} with absence {code}: a finite number with 0, or None "
+        "with a code of Absence"
+    )
 
 
-def _is_double(value: object) -> bool:
+def _fits(value: Any, code: int) -> bool:
+    if code:
+        return value is None and code in _KNOWN
     try:
-        return value is None or isfinite(value)  # type: ignore[arg-type]
+        return isfinite(value)
     except (TypeError, OverflowError):
         return False
 

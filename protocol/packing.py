@@ -67,7 +67,7 @@ class Packer:
         transport that begins again within an epoch goes on with the number that was due.
 
         Raises `NotRepresentableError` for a limit below `MIN_PACKET_BYTES` or over
-        `MAX_PACKET_BYTES`.
+        `MAX_PACKET_BYTES`, and for columns that fit no packet.
         """
         if not MIN_PACKET_BYTES <= packet_bytes <= MAX_PACKET_BYTES:
             raise NotRepresentableError(
@@ -84,6 +84,7 @@ class Packer:
         """Sequence numbers of records that fit no packet."""
         self._channel = channel
         self._room = packet_bytes - PACKET_HEADER_BYTES
+        self._require_room()
         self._sums = ListingSums()
         self._listing = self._sums(header)
         self._frames: list[bytes] = []
@@ -91,6 +92,17 @@ class Packer:
         self._size = 0
         self._first_seq = header.next_seq
         """The number that is due before it."""
+
+    def _require_room(self) -> None:
+        """A header can do without the names of the other channels, but not without its columns."""
+        if not self.header.columns:
+            return
+        size = LENGTH_BYTES + len(encode_header(replace(self.header, channels=())))
+        if size > self._room:
+            raise NotRepresentableError(
+                f"a header of {len(self.header.columns)} columns takes {size:,} bytes of a packet "
+                f"that has room for {self._room:,}: choose larger packets, or fewer columns"
+            )
 
     @property
     def longest_frame_bytes(self) -> int:

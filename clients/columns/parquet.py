@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import IO
 
 import numpy as np
@@ -26,9 +27,10 @@ def write_parquet(
     pyarrow. Raises `OSError`, and the errors of `to_arrow`.
     """
     parquet = needed("pyarrow.parquet", "write_parquet")
-    unit = time_unit or unit_of(batches())
-    nothing = to_arrow(np.empty(0, dtype or labelled_dtype(1)), time_unit=unit)
-    with parquet.ParquetWriter(file, nothing.schema) as writer, ThreadPoolExecutor(1) as thread:
+    nothing = np.empty(0, dtype or labelled_dtype(1))
+    unit = time_unit or unit_of(chain([nothing], batches()))
+    schema = to_arrow(nothing, time_unit=unit).schema
+    with parquet.ParquetWriter(file, schema) as writer, ThreadPoolExecutor(1) as thread:
         written = thread.submit(int)
         for rows in batches():
             table = to_arrow(rows, time_unit=unit)

@@ -170,6 +170,7 @@ def _log(channel: Channel) -> LogStats:
         events=channel.events,
         quotes=channel.quotes,
         book_updates=channel.book_updates,
+        rows=channel.rows,
     )
 
 

@@ -114,8 +114,8 @@ class LogStats(msgspec.Struct, frozen=True, kw_only=True):
     """The log of frames kept for slow readers.
 
     It begins at `first_seq`. Its oldest frame is `span_s` old. It takes `size_bytes` of
-    `capacity_bytes`. `trades`, `quotes`, `book_updates`, `blocks` and `events` count what was
-    published since the start.
+    `capacity_bytes`. `trades`, `quotes`, `book_updates`, `rows`, `blocks` and `events` count what
+    was published since the start.
     """
 
     first_seq: int
@@ -129,6 +129,7 @@ class LogStats(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     quotes: int = 0
     book_updates: int = 0
+    rows: int = 0
 
 
 class ConsumerStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from fanout.protocol import (
     CallerError,
     End,
     EndReason,
+    FeatureRow,
     FeedState,
     Gap,
     GapState,
@@ -197,6 +198,7 @@ def test_a_lost_connection_and_a_silence_both_have_to_end() -> None:
         TRADE,
         GAP,
         Quote(BTC, 5, 1, 2, 3, 4, 5, seq=9),
+        FeatureRow(BTC, 5, (1.5,), bytes(1), seq=9),
         Quote(BTC, 5, 1, 2, 3, 4, 5),
         Snapshot(trades=()),
         Skipped(first_seq=1, last_seq=2, kind=0x1E),
@@ -216,6 +218,7 @@ def test_other_records_leave_a_book_known(other: Any) -> None:
         update(2, [(9, 0)], seq=2),
         status(FeedState.LIVE),
         Quote(BTC, 5, 1, 2, 3, 4, 5, seq=9),
+        FeatureRow(BTC, 5, (1.5,), bytes(1), seq=9),
         Skipped(first_seq=1, last_seq=2, kind=0x1E),
     ],
     ids=lambda each: type(each).__name__,
@@ -226,7 +229,8 @@ def test_a_book_is_hidden_while_the_client_is_away_and_kept_if_nothing_was_lost(
     books = books_after(whole(), away, AWAY)
     book = books["BTCUSDT"]
     assert (book.is_known, book.best_bid, books.known) == (False, None, [])
-    for without_a_number in (Snapshot(trades=()), Quote(BTC, 5, 1, 2, 3, 4, 5)):
+    row = FeatureRow(BTC, 5, (1.5,), bytes(1))
+    for without_a_number in (Snapshot(trades=()), Quote(BTC, 5, 1, 2, 3, 4, 5), row):
         books.apply(without_a_number)
         assert not book.is_known
     books.apply(numbered)

@@ -10,6 +10,7 @@ from fanout.protocol import (
     BookUpdate,
     End,
     EndReason,
+    FeatureRow,
     Instrument,
     Loss,
     LossReason,
@@ -25,11 +26,12 @@ from fanout.protocol import (
     decode_request,
     encode_event,
 )
-from fanout.protocol.constants import LENGTH_BYTES, U64_MAX
+from fanout.protocol.constants import LENGTH_BYTES, START, U64_MAX
 from fanout.protocol.errors import NotHeardError
+from fanout.protocol.feature_block import encode_features
 from fanout.protocol.header import opening as header_frames
 from fanout.protocol.request import Begin
-from tests.protocol.golden import BTC, HEADER, LIFE, payload
+from tests.protocol.golden import BTC, FEATURES, HEADER, LIFE, ROWS_HEADER, payload
 from tests.protocol.test_session import (
     SNAPSHOT,
     block,
@@ -63,10 +65,24 @@ def test_unread_quotes_and_books_of_a_snapshot_do_not_change_the_position() -> N
     assert subscriber.position == Position(epoch_ns=7, seq=1_004)
 
 
+def test_unread_rows_of_features_move_the_position_as_they_are_taken() -> None:
+    subscriber = Subscription("tcp://127.0.0.1:9", reconnect=True)
+    snapshot = msgspec.structs.replace(FEATURES, flags=SNAPSHOT, received_ns=0)
+    blocks = [encode_features(each, ROWS_HEADER) for each in (snapshot, FEATURES)]
+    subscriber.receive(frame(START) + header_frames(ROWS_HEADER) + b"".join(map(frame, blocks)))
+    for seq in (0, 0, 0, 1_001, 1_002, 1_003):
+        assert subscriber.position == Position(epoch_ns=ROWS_HEADER.epoch_ns, seq=max(seq, 1_001))
+        record = subscriber.ready.popleft()
+        assert isinstance(record, FeatureRow)
+        assert record.seq == seq
+    assert subscriber.statistics.updates == 3
+
+
 def test_quotes_and_books_are_filtered_by_symbol_alone() -> None:
     def records_of(each: Instrument) -> list[Record]:
         sides = (each, 1, 2, b"", b"")
-        return [Quote(each, 1, 2, 3, 4, 5, 6), BookUpdate(*sides), OrderUpdate(*sides)]
+        row = FeatureRow(each, 5, (1.5,), bytes(1))
+        return [Quote(each, 1, 2, 3, 4, 5, 6), BookUpdate(*sides), OrderUpdate(*sides), row]
 
     of_life = records_of(LIFE)
     records = [*records_of(BTC), *of_life]

@@ -30,7 +30,7 @@ from fanout.protocol import (
 from fanout.protocol.constants import MAX_BLOCK_LEVELS
 from fanout.protocol.framing import frame
 from fanout.protocol.header import opening
-from tests.protocol.golden import BTC, HEADER, LIFE
+from tests.protocol.golden import BTC, FEATURES, HEADER, LIFE, ROWS_HEADER
 
 NEXT_SEQ = 77
 AWAY = Disconnected(why="cut", pause_s=0.1)
@@ -96,6 +96,15 @@ def test_a_reader_that_joins_gets_the_newest_trade_and_quote_and_the_book() -> N
     assert (its_quote.update_id, its_quote.seq) == (8, 0)
     assert isinstance(book, BookUpdate)
     assert (book.update_id, book.is_whole, book.seq, book.bids) == (4, True, 0, [(10, 5)])
+
+
+def test_a_reader_that_joins_gets_the_newest_row_of_each_instrument() -> None:
+    first, of_life, newest = (replace(each, seq=5) for each in FEATURES.rows)
+    wholes = wholes_after(first, of_life, newest)
+    shown = [replace(each, seq=0, received_ns=0) for each in (newest, of_life)]
+    assert joined(wholes, ROWS_HEADER) == shown
+    wholes.apply(LOSS)
+    assert joined(wholes, ROWS_HEADER) == []
 
 
 def test_a_snapshot_stands_for_what_came_before_it() -> None:

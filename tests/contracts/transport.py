@@ -11,6 +11,7 @@ from fanout.channel.channel import Channel
 from fanout.protocol import (
     End,
     EndReason,
+    FeatureRow,
     Loss,
     LossReason,
     Snapshot,
@@ -21,6 +22,7 @@ from fanout.transports.base import Transport
 from tests.protocol.golden import HEADER
 from tests.stand.book_channel import OTHER, Feeder, KeptBooks, book_channel
 from tests.stand.channels import new_channel, publish, serving
+from tests.stand.row_channel import publish_rows, row_at, row_channel
 from tests.stand.subscriber import StreamSubscriber
 
 
@@ -111,6 +113,39 @@ class TransportContract(ABC):
             await reading.until(BookUpdate, 302)
             kept.take(reading.records)
             kept.assert_right(0, 1)
+
+    async def test_rows_of_features_arrive_as_they_were_published(self) -> None:
+        channel = row_channel()
+        publish_rows(channel, 0, 3)
+        async with self.serving(channel) as url, self.reader(url) as reading:
+            await reading.until(FeatureRow)
+            assert reading.header is not None
+            assert reading.header.columns == channel.header.columns
+            sent = publish_rows(channel, 3, 600) + publish_rows(channel, 603)
+            await reading.until(FeatureRow, 602)
+            snapshot, *rows = [each for each in reading.records if isinstance(each, FeatureRow)]
+            assert snapshot == row_at(2)
+            assert rows == sent
+
+    async def test_what_a_reader_missed_of_rows_is_told_exactly(self) -> None:
+        channel = row_channel(log_bytes=200_000)
+        async with self.serving(channel) as url, self.reader(url) as reading:
+            await reading.until_header()
+            for first in range(0, 100_000, 500):
+                publish_rows(channel, first, 500)
+                if first % 10_000 == 0:
+                    await trio.lowlevel.checkpoint()
+            channel.end(EndReason.SHUTDOWN, retry_ms=1, why="that was all")
+            await reading.until(End)
+        accounted: list[int] = []
+        for each in reading.records:
+            if isinstance(each, Loss):
+                accounted += range(each.first_seq, each.last_seq + 1)
+            elif isinstance(each, FeatureRow) and each.seq:
+                expected = row_at(each.seq - 1)
+                assert (each.values, each.absences) == (expected.values, expected.absences)
+                accounted.append(each.seq)
+        assert accounted == list(range(1, 100_001))
 
     async def test_a_reader_that_lost_something_gets_the_whole_books(self) -> None:
         channel = book_channel(200_000)

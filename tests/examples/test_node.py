@@ -162,6 +162,25 @@ async def test_a_tail_tells_what_is_not_a_trade_and_leaves_for_good() -> None:
     assert (rows[-2]["firstSeq"], rows[-2]["lastSeq"]) == ("2006", "2006")
 
 
+async def test_a_tail_has_the_values_of_rows_by_the_names_of_their_columns() -> None:
+    last = End(reason=EndReason.SHUTDOWN, last_seq=1_003, retry_ms=None, why="stopped")
+    names = ("columns", "instruments", "features")
+    async with sending(*map(golden.payload, names), encode_event(last)) as address:
+        head, first, second, *_ = await tail(address)
+    assert head["columns"] == list(golden.ROWS_HEADER.columns)
+    assert list(first["values"].values()) == [83_091.65, 0.125, -1_478]
+    assert second == {
+        "type": "row",
+        "seq": "1002",
+        "symbol": golden.LIFE.symbol,
+        "time_ns": "1791382992840000000",
+        "values": {"mid": None, "spread_bps": None, "order_flow_imbalance_1000ms": 2.5},
+        "absences": {"mid": "ONE_SIDED", "spread_bps": "ONE_SIDED"},
+        "snapshot": False,
+        "received_ns": "1791382992840123456",
+    }
+
+
 async def test_a_segment_of_a_journal_is_read_as_it_lies_there(tmp_path: Path) -> None:
     began = FileHeader(epoch_ns=golden.HEADER.epoch_ns, first_seq=1_001, created_ns=1)
     names = ("header", "instruments", "snapshot", "trades", "status")

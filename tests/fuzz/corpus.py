@@ -85,6 +85,10 @@ def orders() -> list[bytes]:
     return _of_kind(b"\x13")
 
 
+def features() -> list[bytes]:
+    return _of_kind(b"\x14")
+
+
 def instruments() -> list[bytes]:
     return _of_kind(b"\x25")
 
@@ -104,12 +108,14 @@ def streams() -> list[bytes]:
     renewed = whole[:-30] + frame(payload("header")) + frame(payload("instruments"))
     changed = begin + frame(payload("instruments")) + frame(payload("trades"))
     other = begin + frame(b"\x30unknown and longer than a CRC")
+    rows = frame(START) + frame(payload("columns")) + frame(payload("instruments"))
+    rows += frame(payload("features")) + frame(payload("status"))
     vectors = [each for each in _vectors() if each[:9] == frame(START)]
     updates = [
         begin + frame(seal(b"".join((body[:1], b"\2", body[2:])))) + frame(seal(body))
         for body in (payload(each)[BODY] for each in ("quotes", "book", "orders"))
     ]
-    return [whole, begin, renewed, changed, other, *updates, *vectors]
+    return [whole, begin, renewed, changed, other, *updates, rows, *vectors]
 
 
 def journal_files() -> list[bytes]:

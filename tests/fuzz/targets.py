@@ -19,6 +19,7 @@ TARGETS: Final[dict[str, Target]] = {
     "quotes": Target(run=wire.updates("quotes"), refusals=(PeerError,), seeds=corpus.quotes),
     "book": Target(run=wire.updates("book"), refusals=(PeerError,), seeds=corpus.books),
     "orders": Target(run=wire.updates("orders"), refusals=(PeerError,), seeds=corpus.orders),
+    "features": Target(run=wire.features, refusals=(PeerError,), seeds=corpus.features),
     "order-book": Target(run=books.order_book, refusals=(), seeds=corpus.book_changes),
     "event": Target(run=wire.event, refusals=(MalformedError,), seeds=corpus.events),
     "session": Target(run=wire.session, refusals=(PeerError,), seeds=corpus.streams),

@@ -6,6 +6,7 @@ is tried as it is and with every CRC made right.
 
 from collections.abc import Callable
 from itertools import chain, pairwise
+from math import isfinite
 
 from msgspec.structs import replace
 
@@ -14,6 +15,7 @@ from fanout.clients.subscription import Subscription
 from fanout.protocol import (
     BookUpdate,
     End,
+    FeatureRow,
     FrameReader,
     Gap,
     LimitExceededError,
@@ -32,11 +34,13 @@ from fanout.protocol import (
     Trade,
     decode_block,
     decode_event,
+    decode_features,
     decode_header,
     decode_opening,
     decode_request,
     encode_block,
     encode_event,
+    encode_features,
     encode_header,
     encode_request,
     opening,
@@ -49,7 +53,7 @@ from fanout.protocol.speedups import PLAIN
 from fanout.protocol.wire1 import Wire1Decoder, Wire1Encoder
 from fanout.transports.tcp.greeting import read_request
 from tests.fuzz.target import Pieces, outcome_of, run, slices
-from tests.protocol.golden import BARE_HEADER, HEADER
+from tests.protocol.golden import BARE_HEADER, HEADER, ROWS_HEADER
 
 
 def frames(stream: bytes) -> None:
@@ -116,6 +120,15 @@ def updates(name: str) -> Callable[[bytes], None]:
         assert again == PLAIN[encode](block, HEADER)
 
     return block
+
+
+def features(body: bytes) -> None:
+    """What is read of a block of rows is finite, and can be written."""
+    block = decode_features(seal(body), ROWS_HEADER)
+    values = [each for row in block.rows for each in row.values]
+    assert all(each is None or isfinite(each) for each in values)
+    assert len(values) == len(block.rows) * len(ROWS_HEADER.columns)
+    assert decode_features(encode_features(block, ROWS_HEADER), ROWS_HEADER) == block
 
 
 def event(body: bytes) -> None:
@@ -211,7 +224,7 @@ def _numbers(record: Record) -> tuple[int, int] | None:
     match record:
         case Trade(seq=seq) | Status(seq=seq) | Gap(seq=seq):
             return seq, seq
-        case Quote(seq=seq) | BookUpdate(seq=seq) | OrderUpdate(seq=seq):
+        case Quote(seq=seq) | BookUpdate(seq=seq) | OrderUpdate(seq=seq) | FeatureRow(seq=seq):
             return (seq, seq) if seq else None  # of a snapshot
         case Loss(first_seq=first, last_seq=last):
             return first, last

@@ -175,6 +175,13 @@ def test_more_values_than_a_block_has_are_refused_before_anything_is_read() -> N
         decode_features(seal(body), header_of(256))
 
 
+def test_a_block_that_ends_within_a_row_is_refused() -> None:
+    body = unseal(encode_features(FEATURES, ROWS_HEADER))
+    for size in range(HEAD_AT, len(body)):
+        with pytest.raises(MalformedError, match="cut short"):
+            decode_features(seal(body[:size]), ROWS_HEADER)
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_a_value_that_is_not_finite_is_refused(value: str) -> None:
     body = bytearray(unseal(encode_features(FEATURES, ROWS_HEADER)))

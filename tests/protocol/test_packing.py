@@ -34,6 +34,7 @@ from fanout.protocol import (
     encode_book,
     encode_changes,
     encode_event,
+    encode_features,
     encode_orders,
     encode_quotes,
     frame,
@@ -51,7 +52,17 @@ from fanout.protocol.packets import (
     frames_of,
 )
 from tests.protocol import strategies as own
-from tests.protocol.golden import BOOK, BTC, HEADER, ORDERS, QUOTES, TRADES, payload
+from tests.protocol.golden import (
+    BOOK,
+    BTC,
+    FEATURES,
+    HEADER,
+    ORDERS,
+    QUOTES,
+    ROWS_HEADER,
+    TRADES,
+    payload,
+)
 from tests.thoroughness import examples
 
 START_AT = replace(HEADER, next_seq=1)
@@ -212,6 +223,33 @@ def test_a_header_that_is_too_long_leaves_the_other_channels_out() -> None:
     (first, *_) = Packer(header, packet_bytes=512).opening(1)
     whole = next(iter(frames_of(decode_packet(first).frames)))
     assert decode_header(whole[4:])[0].channels == ()
+
+
+def test_columns_that_fit_no_packet_are_refused() -> None:
+    most = 16
+    header = replace(ROWS_HEADER, columns=tuple(f"c{place:023}" for place in range(most)))
+    (first, *_) = Packer(replace(header, channels=("spot",)), packet_bytes=512).opening(1)
+    whole = next(iter(frames_of(decode_packet(first).frames)))
+    assert decode_header(whole[4:])[0].columns == header.columns
+    with pytest.raises(NotRepresentableError, match="header of 17 columns takes"):
+        Packer(replace(header, columns=(*header.columns, "c" * 24)), packet_bytes=512)
+
+
+def test_rows_are_divided_over_packets_and_one_that_fits_none_is_left_out() -> None:
+    many = [replace(FEATURES.rows[0], time_ns=each) for each in range(40)]
+    block = replace(FEATURES, rows=many)
+    packer = Packer(ROWS_HEADER, packet_bytes=512)
+    packets = packed(packer, frame(encode_features(block, ROWS_HEADER)))
+    assert len(packets) > 1
+    assert [each.time_ns for each in records_of(packets, ROWS_HEADER)] == list(range(40))  # type: ignore[union-attr]
+    wide = replace(ROWS_HEADER, columns=tuple(f"c{place}" for place in range(60)))
+    long = replace(FEATURES.rows[0], values=(0.5,) * 60, absences=bytes(60))
+    short = replace(long, values=(None,) * 60, absences=bytes([1]) * 60)
+    block = replace(FEATURES, rows=[short, long, short])
+    packer = Packer(wide, packet_bytes=512)
+    found = records_of(packed(packer, frame(encode_features(block, wide))), wide)
+    assert [type(each).__name__ for each in found] == ["FeatureRow", "Loss", "FeatureRow"]
+    assert packer.left_out == 1
 
 
 def latest(block: Blocks) -> bytes:

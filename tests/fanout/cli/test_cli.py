@@ -70,6 +70,7 @@ def test_the_version_names_the_wire_and_the_compiled_functions(pure: str, kinds:
         (["--venue", "sim", "--ws-url", "ws://h", "tcp"], 2, "leave --ws-url"),
         (["--stream", "depth", "tcp"], 2, "--stream 'depth': auto, trade, aggTrade"),
         (["--data", "foo", "tcp"], 2, "--data 'foo' is unknown: trades, quotes, book, orders"),
+        (["--data", "features", "tcp"], 2, "--data 'features' is unknown: trades, quotes, book"),
         (
             ["--data", "book,orders", "tcp"],
             2,

@@ -12,8 +12,17 @@ from fanout.cli.formats import (
     table_of,
     text_line,
 )
-from fanout.protocol import BookUpdate, DataKinds, Loss, LossReason, OrderUpdate, Quote, Trade
-from tests.protocol.golden import BOOK, HEADER, ORDERS, QUOTES, TRADES
+from fanout.protocol import (
+    BookUpdate,
+    DataKinds,
+    FeatureRow,
+    Loss,
+    LossReason,
+    OrderUpdate,
+    Quote,
+    Trade,
+)
+from tests.protocol.golden import BOOK, FEATURES, HEADER, ORDERS, QUOTES, ROWS_HEADER, TRADES
 
 
 def test_text_has_every_field_of_a_trade() -> None:
@@ -106,6 +115,50 @@ def test_json_has_a_quote_in_fields_and_an_update_with_its_levels() -> None:
     assert orders["bids"] == [[700001, "83091.60", "0.500"], [699990, "83091.60", "0.000"]]
 
 
+COLUMNS_OF_ROWS = ROWS_HEADER.columns
+LABELS = "1791382992840123456,7"
+WARMING_UP = "order_flow_imbalance_1000ms:WARMING_UP"
+
+
+def test_a_row_of_features_has_the_columns_of_its_channel_last() -> None:
+    kind = KINDS[FeatureRow]
+    assert kind.csv_header_with(COLUMNS_OF_ROWS) == (
+        "seq,symbol,time_ns,received_ns,epoch_ns,absences,mid,spread_bps,order_flow_imbalance_1000ms"
+    )
+    assert KINDS[Quote].csv_header_with(COLUMNS_OF_ROWS) == KINDS[Quote].csv_header
+    lines = [csv_line(each, 7, COLUMNS_OF_ROWS, table=FeatureRow) for each in FEATURES.rows]
+    assert lines == [
+        f"1001,BTCUSDT,1791382992840000000,{LABELS},,83091.65,0.125,-1478.0",
+        f"1002,币安人生USDT,1791382992840000000,{LABELS},mid:ONE_SIDED spread_bps:ONE_SIDED,,,2.5",
+        f"1003,BTCUSDT,1791382992840123456,{LABELS},{WARMING_UP},83091.65,0.125,",
+    ]
+    assert csv_line(FEATURES.rows[0], 7, COLUMNS_OF_ROWS) is None
+
+
+def test_json_has_the_values_of_a_row_by_the_names_of_their_columns() -> None:
+    assert json.loads(json_line(FEATURES.rows[1], 7, COLUMNS_OF_ROWS)) == {
+        "record": "row",
+        "seq": 1002,
+        "symbol": "币安人生USDT",
+        "time_ns": 1791382992840000000,
+        "received_ns": 1791382992840123456,
+        "epoch_ns": 7,
+        "values": {"mid": None, "spread_bps": None, "order_flow_imbalance_1000ms": 2.5},
+        "absences": {"mid": "ONE_SIDED", "spread_bps": "ONE_SIDED"},
+    }
+
+
+def test_text_has_the_reason_in_the_place_of_a_value() -> None:
+    first, second = (text_line(each, 7, COLUMNS_OF_ROWS) for each in FEATURES.rows[:2])
+    assert first == (
+        "14:23:12.840  BTCUSDT      row     mid 83091.65  spread_bps 0.125"
+        "  order_flow_imbalance_1000ms -1478"
+    )
+    assert "mid ONE_SIDED  spread_bps ONE_SIDED  order_flow_imbalance_1000ms 2.5" in second
+    joined = replace(FEATURES.rows[0], seq=0)
+    assert text_line(joined, 7, COLUMNS_OF_ROWS).endswith("-1478  before joining")
+
+
 def test_text_says_how_much_an_update_changes() -> None:
     joined = replace(BOOK.updates[2], seq=0)
     ask = "ask 0.022 @ 83091.70"
@@ -129,6 +182,7 @@ def test_the_table_of_a_channel_is_that_of_its_first_kind() -> None:
         DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE: Quote,
         DataKinds.BOOK_BY_PRICE: BookUpdate,
         DataKinds.BOOK_BY_ORDER: OrderUpdate,
+        DataKinds.FEATURES: FeatureRow,
         DataKinds.NONE: Trade,
     }
     for data, kind in kinds.items():
@@ -136,7 +190,13 @@ def test_the_table_of_a_channel_is_that_of_its_first_kind() -> None:
 
 
 def test_records_of_before_joining_are_not_new() -> None:
-    records = [TRADES.trades[0], QUOTES.quotes[0], BOOK.updates[0], ORDERS.updates[0]]
+    records = [
+        TRADES.trades[0],
+        QUOTES.quotes[0],
+        BOOK.updates[0],
+        ORDERS.updates[0],
+        FEATURES.rows[0],
+    ]
     assert all(map(is_new, records))
     assert not any(is_new(replace(each, seq=0)) for each in records)
     assert not is_new(Loss(first_seq=1, last_seq=2, reason=LossReason.SLOW))

@@ -1,0 +1,35 @@
+"""`fanout tail` of a channel of rows of features."""
+
+import json
+
+import pytest
+
+from fanout.protocol import START, encode_features, frame, opening
+from tests.contracts.client import serving
+from tests.fanout.cli.processes import at_once
+from tests.protocol.golden import FEATURES, ROWS_HEADER
+
+STREAM = frame(START) + opening(ROWS_HEADER) + frame(encode_features(FEATURES, ROWS_HEADER))
+
+
+def tail(output: str) -> list[str]:
+    with serving(STREAM, silent=True) as script:
+        done = at_once("tail", script.url, "--format", output, "--limit", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("text", "mid ONE_SIDED  spread_bps ONE_SIDED  order_flow_imbalance_1000ms 2.5"),
+        ("csv", ",mid:ONE_SIDED spread_bps:ONE_SIDED,,,2.5"),
+    ],
+)
+def test_tail_prints_values_and_reasons(output: str, expected: str) -> None:
+    assert tail(output)[-2].endswith(expected)
+
+
+def test_tail_prints_the_names_of_the_columns_in_csv_and_json() -> None:
+    assert tail("csv")[0].endswith("absences,mid,spread_bps,order_flow_imbalance_1000ms")
+    assert json.loads(tail("json")[1])["values"]["order_flow_imbalance_1000ms"] == 2.5
