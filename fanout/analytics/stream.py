@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Final
 
 from fanout.analytics.errors import SettingsError
+from fanout.analytics.features import Features
 from fanout.analytics.followed import Followed
 from fanout.analytics.settings import FeatureSettings
 from fanout.analytics.stoikov import MicropriceFit
@@ -29,7 +30,6 @@ from fanout.clients.books import Books
 from fanout.clients.outcomes import Received, Restarted
 from fanout.clients.wanted import MARKET_KINDS
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
-from fanout.protocol.constants import Absence, GapState
 from fanout.protocol.errors import PeerError
 from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.instrument import Instrument
@@ -38,8 +38,6 @@ from fanout.protocol.records import Gap, Loss, Snapshot, Status, Trade
 MAX_TICK_ROWS: Final = 262_144
 """Most rows that one record may cause. Where more multiples of `every_ns` lie between two records,
 only the newest of them gives rows: the stream stood still, or its clock has jumped."""
-
-_LOST: Final = int(Absence.LOST)
 
 _UPDATES: Final = (BookUpdate, OrderUpdate)
 
@@ -99,10 +97,15 @@ class StreamFeatures:
         `every_ns` come. An earlier time than that of the stream changes nothing."""
         return self._move(time_ns) if self.now_ns else ()
 
+    def features(self, symbol: str) -> Features | None:
+        """The features of a symbol. None if nothing of it has come."""
+        followed = self._followed.get(symbol)
+        return followed.features if followed is not None else None
+
     def row(self, symbol: str) -> FeatureRow | None:
         """The values of a symbol at the time of the stream. None if nothing of it has come."""
-        followed = self._followed.get(symbol)
-        return followed.features.row(self.now_ns) if followed is not None and self.now_ns else None
+        features = self.features(symbol)
+        return features.row(self.now_ns) if features is not None and self.now_ns else None
 
     def _take_update(self, update: BookUpdate | OrderUpdate) -> Sequence[FeatureRow]:
         rows = self._move(update.received_ns)
@@ -131,8 +134,8 @@ class StreamFeatures:
         if followed is None or not trade.received_ns:
             return rows
         if trade.back_filled:
-            followed.lose_trades(_LOST)
-            self._unsettled[followed.instrument.symbol] = followed
+            followed.holes.fill(trade.trade_id)
+            self._unsettled[trade.symbol] = followed
         elif trade.kind in MARKET_KINDS:
             followed.features.take_trade(self.now_ns, trade)
         return self._rows(rows, followed, trade.received_ns, is_of_book=False)
@@ -170,8 +173,8 @@ class StreamFeatures:
             case Status(instrument=instrument):
                 self._books.apply(record)
                 self._turn(instrument)
-            case Gap(instrument=instrument, state=GapState.OPEN):
-                self._open(instrument)
+            case Gap():
+                self._note(record)
 
     def _move(self, time_ns: int) -> list[FeatureRow]:
         """The time of the stream is this one, unless it is later already."""
@@ -218,6 +221,8 @@ class StreamFeatures:
     def _follow(self, instrument: Instrument) -> Followed:
         symbol = instrument.symbol
         fit = self._fits.get(symbol)
+        if fit is not None:
+            fit.require(instrument)
         followed = Followed(self.settings, instrument, self._books[symbol], fit)
         if symbol not in self._followed:
             insort(self._ordered, symbol)
@@ -251,11 +256,12 @@ class StreamFeatures:
                 each.turn(self.now_ns)
                 self._unsettled[each.instrument.symbol] = each
 
-    def _open(self, instrument: Instrument) -> None:
-        followed = self._following(instrument)
+    def _note(self, gap: Gap) -> None:
+        followed = self._following(gap.instrument)
         if followed is not None:
-            followed.lose_trades(_LOST)
-            self._unsettled[instrument.symbol] = followed
+            followed.holes.take(gap)
+            followed.tell_holes()
+            self._unsettled[gap.instrument.symbol] = followed
 
 
 def _units(instrument: Instrument) -> tuple[int, ...]:
