@@ -56,15 +56,18 @@ class ChannelOutput:
         listed: Sequence[Listed],
         failures: Sequence[Exception],
         *,
+        newest_ns: Callable[[], int],
         waits: bool,
         wall_ns: Callable[[], int],
     ) -> None:
-        """With `waits` rows wait for readers that are far behind. Those of live inputs do not:
-        a reader that is too slow gets a LOSS, as from a service."""
+        """`newest_ns` gives the time of the newest record, which stands in the block of its rows.
+        With `waits`, which is for records from a disk, rows wait for readers that are far behind.
+        Those of live inputs do not: a reader that is too slow gets a LOSS, as from a service."""
         self._channel = channel
         self._transport = transport
         self._listed = listed
         self._failures = failures
+        self._newest_ns = newest_ns
         self._waits = waits
         self._wall_ns = wall_ns
         self._pending: list[FeatureRow] = []
@@ -89,7 +92,10 @@ class ChannelOutput:
         if len(self._listed) > self._known:
             self._add_instruments()
         rows, self._pending = self._pending, []
-        self._channel.publish(rows, received_ns=self._wall_ns(), held_ns=0)
+        received_ns = self._newest_ns()
+        # The age of rows counts from the service's read. Records on a disk are old anyway.
+        held_ns = 0 if self._waits else max(0, self._wall_ns() - received_ns)
+        self._channel.publish(rows, received_ns=received_ns, held_ns=held_ns)
         while self._waits and self._transport.unread > MOST_UNREAD:  # noqa: ASYNC110  no event
             await trio.sleep(LOOK_S)
 
@@ -116,6 +122,7 @@ async def open_channel(
     columns: Sequence[str],
     listed: Sequence[Listed],
     *,
+    newest_ns: Callable[[], int],
     waits: bool,
     wall_ns: Callable[[], int] = time.time_ns,
 ) -> AsyncIterator[ChannelOutput]:
@@ -133,7 +140,15 @@ async def open_channel(
         url: str = await nursery.start(run)
         say(f"serving rows of features on {url}")
         try:
-            yield ChannelOutput(channel, transport, listed, failures, waits=waits, wall_ns=wall_ns)
+            yield ChannelOutput(
+                channel,
+                transport,
+                listed,
+                failures,
+                newest_ns=newest_ns,
+                waits=waits,
+                wall_ns=wall_ns,
+            )
         finally:
             channel.end(EndReason.SHUTDOWN, retry_ms=None, why="the consumer has ended")
 

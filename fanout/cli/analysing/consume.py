@@ -162,7 +162,17 @@ class Consuming:
 
             tcp = TcpConfig(port=wanted.tcp_port, host=wanted.tcp_host)
             waits = all(each.is_kept for each in self._states)
-            self._outputs.append(await enter(open_channel(tcp, columns, listed, waits=waits)))
+            self._outputs.append(
+                await enter(
+                    open_channel(
+                        tcp,
+                        columns,
+                        listed,
+                        newest_ns=lambda: self._consumer.newest_ns,
+                        waits=waits,
+                    )
+                )
+            )
         if wanted.nats is not None:
             from fanout.bridge.nats.options import NatsOptions
             from fanout.cli.analysing.nats import open_nats
