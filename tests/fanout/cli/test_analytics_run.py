@@ -1,5 +1,6 @@
 """`fanout analytics run` with real processes, real signals and a real service."""
 
+import asyncio
 import csv
 import json
 import os
@@ -9,16 +10,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fanout.analytics import FeatureSettings
 from fanout.clients.tcp import TcpClient
+from fanout.protocol import BookFlags, BookUpdate, DataKinds, pack_levels
 from fanout.protocol.feature_rows import FeatureRow
+from tests.clients.nats_streams import BOTH, BTC, CHANNEL, stand
 from tests.fanout.cli.processes import (
     FANOUT,
     TIMEOUT_S,
@@ -238,6 +243,70 @@ def test_a_restart_of_the_service_is_survived(tmp_path: Path) -> None:
             assert process.end(signal.SIGTERM) == 143
 
 
+def test_it_waits_for_a_service_until_a_signal_comes() -> None:
+    with started(*RUN, "tcp://127.0.0.1:1", "--format", "csv") as process:
+        process.until_said("trying again")
+        assert process.out.readline() == ",".join(("time_ns", "venue", "symbol", *COLUMNS)) + "\n"
+        assert process.end(signal.SIGTERM) == 143
+    assert "0 records" in process.said[-1] or "records, 0 rows" in process.said[-1]
+
+
+def test_rings_and_queues_are_inputs_too() -> None:
+    ring, queue = (f"fanout-test-{uuid.uuid4().hex}" for _ in range(2))
+    try:
+        with started(*SIM, "ring", "--name", ring, "shm", "--name", queue) as service:
+            service.until_said("ring://")
+            for address in (f"ring://{ring}", f"shm://{queue}"):
+                done = fanout(*RUN, address, "--limit", "5")
+                assert done.returncode == 0, done.stderr
+                assert len(objects(done.stdout)) == 5
+            assert service.end(signal.SIGTERM) == 143
+    finally:
+        for each in (ring, queue):
+            Path("/dev/shm", each).unlink(missing_ok=True)
+
+
+def test_streams_of_nats_are_inputs_too(shared_nats: NatsServer) -> None:
+    prefix = shared_nats.new_prefix()
+    book = BookUpdate(BTC, 7, 5, pack_levels([(10, 5)]), pack_levels([(11, 2)]), BookFlags.WHOLE)
+
+    async def write() -> None:
+        async with stand(shared_nats.url, prefix) as its:
+            writer = its.writer
+            writer.header = replace(BOTH, data=DataKinds.TRADES | DataKinds.BOOK_BY_PRICE)
+            await its.write(*writer.head(), writer.block([book]), writer.trades(2))
+
+    asyncio.run(write())
+    url = f"{shared_nats.url}/{CHANNEL}"
+    done = fanout(*RUN, url, "--prefix", prefix, "--start", "oldest", "--limit", "3")
+    assert done.returncode == 0, done.stderr
+    assert [row["symbol"] for row in objects(done.stdout)] == [BTC.symbol] * 3
+    assert objects(done.stdout)[0]["mid"] == 0.105
+
+
+def test_two_journals_give_the_rows_of_two_live_streams_in_one_order(tmp_path: Path) -> None:
+    def options(name: str, symbol: str) -> tuple[str, ...]:
+        kept = ("journal", "--dir", str(tmp_path / name))
+        return ("--venue", "sim", "--assets", symbol, *DATA, "tcp", "--port", "0", *kept)
+
+    with started(*options("a", "BTCUSDT")) as one, started(*options("b", "ETHUSDT")) as other:
+        urls = [each.until_said("tcp://").split()[-1] for each in (one, other)]
+        live = fanout(*RUN, *urls, "--start", "oldest", "--limit", "300")
+        assert live.returncode == 0, live.stderr
+        assert [each.end(signal.SIGTERM) for each in (one, other)] == [143, 143]
+    journals = [f"journal://{tmp_path}/{name}" for name in "ab"]
+    first, second = (fanout(*RUN, *journals, "--no-follow", "--wait", "0ms") for _ in range(2))
+    assert first.stdout == second.stdout
+    times = [row["time_ns"] for row in objects(first.stdout)]
+    assert times == sorted(times)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        kept, came = (
+            [line for line in each.stdout.splitlines() if symbol in line] for each in (first, live)
+        )
+        assert came == kept[: len(came)]
+        assert came
+
+
 def test_the_described_layout_reads_multicast(tmp_path: Path) -> None:
     group, _ = free_groups()
     ip, port = str(group).split(":")
@@ -269,8 +338,6 @@ def test_the_described_layout_reads_multicast(tmp_path: Path) -> None:
 
 
 def test_rows_are_published_to_nats(url: str, shared_nats: NatsServer) -> None:
-    import asyncio
-
     from nats import connect
 
     subject = shared_nats.new_prefix()
