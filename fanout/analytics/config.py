@@ -17,6 +17,7 @@
     depths = [10, 20]               # basis points from the mid
     levels = [5]                    # of queue_imbalance
     every = "100ms"                 # none: a row for every update
+    microprices = ["btc.json"]      # fits of Stoikov's microprice
 
     [outputs]
     format = "jsonl"                # jsonl, csv or none, on standard output
@@ -125,6 +126,8 @@ class ConsumerConfig(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[SymbolConfig, ...] = ()
     """Those that are enabled. None: all that the inputs have."""
     features: FeatureSettings = FeatureSettings()
+    microprices: tuple[str, ...] = ()
+    """Files of Stoikov's microprices, one for each symbol that has one."""
     every_ns: int | None = None
     """Rows at each multiple of this time. None: a row for every update."""
     signals: Mapping[str, Any] | None = None
@@ -147,7 +150,9 @@ def parse_consumer(text: str, source: str, *, venues: Mapping[str, str]) -> Cons
         raise ConsumerConfigError(f"{source} is no TOML: {error}") from error
     top = Table(source, "", said)
     processing = _processing(top.table("processing"))
-    features, every_ns = _features(top.table("features"))
+    table = top.table("features")
+    microprices = table.texts("microprices", most=MAX_SYMBOLS) if table is not None else None
+    features, every_ns = _features(table)
     config = ConsumerConfig(
         inputs=_inputs(top),
         symbols=symbols_of(
@@ -157,6 +162,7 @@ def parse_consumer(text: str, source: str, *, venues: Mapping[str, str]) -> Cons
             most=processing.max_symbols,
         ),
         features=features,
+        microprices=microprices or (),
         every_ns=every_ns,
         signals=_signals(top),
         outputs=_outputs(top.table("outputs")),

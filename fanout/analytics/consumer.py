@@ -23,8 +23,8 @@ class Features(Protocol):
     def take(self, record: Received) -> Sequence[FeatureRow]: ...
 
 
-Make = Callable[[tuple[str, ...]], Features]
-"""Makes the features of a stream for these symbols of it."""
+Make = Callable[[Header, tuple[str, ...]], Features]
+"""Makes the features of a stream with this header, for these symbols of it."""
 
 
 class Consumer:
@@ -57,11 +57,11 @@ class Consumer:
         return self._roster.listed
 
     def begin(self, stream: int, header: Header) -> None:
-        """Take the header of a stream, before the records under it. Raises
-        `ConsumerConfigError`."""
+        """Take the header of a stream, before the records under it. Raises `ConsumerConfigError`,
+        and what `make` raises."""
         symbols = self._roster.take(stream, header)
         if self._features[stream] is None and header.instruments:
-            self._features[stream] = self._make(symbols)
+            self._features[stream] = self._make(header, symbols)
 
     def take(self, merged: Sequence[Merged]) -> list[PlacedRow]:
         """The rows that these records cause, in their order."""

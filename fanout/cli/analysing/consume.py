@@ -10,21 +10,23 @@ import trio
 
 from fanout.analytics.config import ConsumerConfig
 from fanout.analytics.consumer import Consumer, Features
+from fanout.analytics.errors import AnalyticsError
+from fanout.analytics.fits import fits_for
 from fanout.analytics.lines import FORMS
 from fanout.analytics.merge import Merger
 from fanout.analytics.roster import Listed
 from fanout.analytics.stream import StreamFeatures
-from fanout.analytics.tables import ConsumerConfigError
 from fanout.cli.analysing.engine import Engine
 from fanout.cli.analysing.figures import RATES_S, Counts, StreamState
 from fanout.cli.analysing.output import Output
-from fanout.cli.analysing.wishes import parquet_path, symbols_in
+from fanout.cli.analysing.wishes import named_fits, parquet_path, symbols_in
 from fanout.cli.inputs import trio_client
 from fanout.cli.outcome import say
 from fanout.cli.source import Source
 from fanout.clients.outcomes import without_password
 from fanout.config import HttpConfig
 from fanout.errors import ConfigError
+from fanout.protocol.records import Header
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +47,8 @@ class Consuming:
     def __init__(
         self, config: ConsumerConfig, sources: Sequence[Source], options: RunOptions
     ) -> None:
-        """Raises `ConfigError` for a table that would do nothing."""
+        """Raises `ConfigError` for a fit that cannot be read, and for a table that would do
+        nothing."""
         if config.signals is not None:
             raise ConfigError(
                 "signals: rows have no signals yet, so this table would do nothing: leave it out"
@@ -56,6 +59,7 @@ class Consuming:
         self._sources = tuple(sources)
         self._options = options
         self._outputs: list[Output] = []
+        self._fits = named_fits(config.microprices)
         names = [without_password(each.address) for each in sources]
         kept = [each.is_journal and not options.follow for each in sources]
         processing = config.processing
@@ -72,9 +76,14 @@ class Consuming:
             for name, source in zip(names, sources, strict=True)
         ]
 
-    def _make(self, symbols: tuple[str, ...]) -> Features:
+    def _make(self, header: Header, symbols: tuple[str, ...]) -> Features:
         config = self._config
-        return StreamFeatures(config.features, symbols=symbols, every_ns=config.every_ns)
+        return StreamFeatures(
+            config.features,
+            symbols=symbols,
+            every_ns=config.every_ns,
+            fits=fits_for(header, symbols, self._fits),
+        )
 
     async def run(self) -> None:
         """Run until the inputs have ended, the limit is reached, or a signal comes. Raises
@@ -128,7 +137,7 @@ class Consuming:
                     await engine.run()
         except* BrokenPipeError as group:
             failure = group.exceptions[0]
-        except* ConsumerConfigError as group:
+        except* AnalyticsError as group:
             failure = ConfigError(str(_first(group)))
         return failure or engine.failure
 

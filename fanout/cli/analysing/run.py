@@ -56,6 +56,13 @@ def run(
             show_default=False,
         ),
     ] = None,
+    microprice: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="File of a fit for the column stoikov_microprice; repeated for several symbols.",
+            metavar="FILE",
+        ),
+    ] = None,
     wait: Annotated[
         str | None,
         typer.Option(
@@ -164,6 +171,7 @@ def run(
 
         wishes = Wishes(
             addresses=tuple(addresses or ()),
+            microprices=tuple(microprice or ()),
             every=every,
             wait=wait,
             outputs={

@@ -16,6 +16,8 @@ from fanout.analytics.config import (
     parse_consumer,
 )
 from fanout.analytics.durations import duration_ns
+from fanout.analytics.errors import FitError
+from fanout.analytics.fits import NamedFit, read_fits
 from fanout.analytics.tables import ConsumerConfigError
 from fanout.cli.inputs import fitting
 from fanout.cli.source import Source
@@ -32,6 +34,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for on the command line. None is what was not said there."""
 
     addresses: tuple[str, ...] = ()
+    microprices: tuple[str, ...] = ()
     every: str | None = None
     wait: str | None = None
     outputs: dict[str, Any] = {}
@@ -85,6 +88,7 @@ def combined(config: ConsumerConfig, wishes: Wishes) -> ConsumerConfig:
     return replace(
         config,
         inputs=inputs,
+        microprices=wishes.microprices or config.microprices,
         every_ns=every_ns,
         outputs=_said(config.outputs, wishes.outputs),
         processing=_said(config.processing, processing),
@@ -131,6 +135,16 @@ def _with_own(source: Source, config: InputConfig) -> Source:
     if config.symbols:
         own["symbols"] = list(config.symbols)
     return replace(source, **own)
+
+
+def named_fits(paths: Sequence[str]) -> tuple[NamedFit, ...]:
+    """The fits in these files. Raises `ConfigError`."""
+    try:
+        return read_fits([(each, Path(each).read_bytes()) for each in paths])
+    except OSError as error:
+        raise ConfigError(f"cannot read --microprice: {error.filename}: {reason(error)}") from error
+    except FitError as error:
+        raise ConfigError(str(error)) from error
 
 
 def symbols_in(typed: Sequence[str] | None) -> tuple[str, ...]:

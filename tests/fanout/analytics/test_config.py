@@ -51,6 +51,7 @@ volatility = ["2m"]
 volatility-sample = "500ms"
 vwap = ["5s"]
 every = "100ms"
+microprices = ["btc.json"]
 
 [signals]
 horizon = "15s"
@@ -116,6 +117,7 @@ def test_every_setting_of_a_file_arrives() -> None:
             volatility_ms=(120_000,),
             volatility_sample_ms=500,
         ),
+        microprices=("btc.json",),
         every_ns=100_000_000,
         signals={"horizon": "15s"},
         outputs=OutputConfig(

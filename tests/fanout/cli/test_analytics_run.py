@@ -24,6 +24,7 @@ from fanout.clients.tcp import TcpClient
 from fanout.protocol import BookFlags, BookUpdate, DataKinds, pack_levels
 from fanout.protocol.feature_rows import FeatureRow
 from tests.clients.nats_streams import BOTH, BTC, CHANNEL, stand
+from tests.fanout.analytics.test_fits import FIT
 from tests.fanout.cli.processes import (
     FANOUT,
     TIMEOUT_S,
@@ -383,6 +384,27 @@ def test_what_does_not_fit_the_stream_ends_it_in_a_line(
     done = fanout(*RUN, url, "--config", str(path))
     assert done.returncode == 78
     assert words in done.stderr.splitlines()[-1]
+
+
+def test_a_fit_gives_the_microprice_and_one_for_something_else_is_refused(
+    url: str, tmp_path: Path
+) -> None:
+    fit = replace(FIT, symbol="BTCUSDT", venue="binance-usdm", price_exponent=-1, tick=1)
+    path = tmp_path / "btc.json"
+    path.write_bytes(fit.to_json())
+    done = fanout(*RUN, url, "--microprice", str(path), "--limit", "100")
+    assert done.returncode == 0, done.stderr
+    known = {row["symbol"] for row in objects(done.stdout) if row["stoikov_microprice"]}
+    assert known == {"BTCUSDT"}
+    path.write_bytes(replace(fit, tick=7).to_json())
+    refused = fanout(*RUN, url, "--microprice", str(path))
+    assert refused.returncode == 78
+    assert "the microprice was fitted for BTCUSDT with a tick of 7e-1" in refused.stderr
+    missing = fanout(*RUN, url, "--microprice", "none.json")
+    assert missing.returncode == 78
+    assert missing.stderr == (
+        "fanout: cannot read --microprice: none.json: No such file or directory\n"
+    )
 
 
 def test_a_symbol_of_two_inputs_is_refused(url: str) -> None:

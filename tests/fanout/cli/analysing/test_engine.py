@@ -119,7 +119,7 @@ class Run:
         merger = Merger([kept] * len(scripts), wait_ns=WAIT_NS, capacity=capacity)
         names = [each.url for each in scripts]
         self.consumer = Consumer(
-            config, names, only=[()] * len(scripts), make=lambda symbols: Echo()
+            config, names, only=[()] * len(scripts), make=lambda header, symbols: Echo()
         )
         states = [StreamState(each, is_kept=kept) for each in names]
         self.counts = Counts(
