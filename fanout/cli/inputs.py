@@ -48,10 +48,13 @@ class Stream(Protocol):
 
 
 class Batches(Stream, Protocol):
-    """A stream that tells what one read brought."""
+    """A stream that tells what one read brought, and how far the service is."""
 
     @property
     def is_any_ready(self) -> bool: ...
+
+    @property
+    def heartbeat_ns(self) -> int: ...
 
 
 class TrioJournal(JournalReader, AsyncClient):

@@ -140,6 +140,7 @@ class Engine:
     async def _process(self) -> None:
         merger = self._merger
         while True:
+            self._mark()
             merged = merger.take(_now_ns(), self._batch_records)
             if merged:
                 self._let_in()
@@ -149,6 +150,13 @@ class Engine:
                 return
             else:
                 await self._until_arrived()
+
+    def _mark(self) -> None:
+        """Note the heartbeats of streams that have nothing else: nobody waits for these."""
+        if len(self._streams) > 1:
+            for index, each in enumerate(self._streams):
+                if not each.is_any_ready:
+                    self._merger.mark(index, each.heartbeat_ns)
 
     def _let_in(self) -> None:
         self._room.set()

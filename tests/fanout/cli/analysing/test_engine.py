@@ -43,6 +43,7 @@ class Script:
         self.url = f"tcp://{venue}"
         self.header: Header | None = None
         self.is_any_ready = False
+        self.heartbeat_ns = 0
         self.taken = 0
         self._venue = venue
         self._steps = deque(steps)
@@ -171,6 +172,17 @@ async def test_two_streams_come_in_the_order_of_their_times(autojump_clock: Mock
     assert run.output.times == [10, 20, 30, 40, 50, 60]
     assert run.counts.figures().late == 0
     assert {run.consumer.listed[place].venue for place, _ in run.output.rows} == {"okx", "bybit"}
+
+
+async def test_the_heartbeat_of_a_quiet_stream_lets_the_others_go_on(
+    autojump_clock: MockClock,
+) -> None:
+    quiet = Script("bybit", quote(5), 10.0)
+    quiet.heartbeat_ns = 15
+    run = Run(Script("okx", 0.1, quote(10), 0.1, quote(20), 10.0), quiet)
+    await run.engine.run()
+    # The heartbeat stands between the two.
+    assert [at for at, count in run.output.batches if count] == [0.05, 0.1, 0.25]
 
 
 async def test_a_stream_that_is_down_costs_the_others_the_wait_only(
