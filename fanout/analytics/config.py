@@ -60,7 +60,9 @@ MAX_RECORDS: Final = 16_777_216
 """Limit of the records between inputs and processing."""
 
 QUEUE_RECORDS: Final = 65_536
-BATCH_RECORDS: Final = 1_024
+BATCH_RECORDS: Final = 64
+"""In a burst the first rows leave while later ones are computed: 64 records take some 2 ms. More
+records in a batch save less than 0.5 us each."""
 WAIT_NS: Final = 50_000_000
 _MS: Final = 1_000_000
 

@@ -21,6 +21,7 @@ from fanout.cli.analysing.figures import RATES_S, Counts, StreamState
 from fanout.cli.analysing.output import Output
 from fanout.cli.analysing.wishes import named_fits, parquet_path, symbols_in
 from fanout.cli.inputs import trio_client
+from fanout.cli.memory import freeze
 from fanout.cli.outcome import say
 from fanout.cli.source import Source
 from fanout.clients.outcomes import without_password
@@ -120,6 +121,7 @@ class Consuming:
                 batch_records=self._config.processing.batch_records,
                 limit=self._options.limit,
             )
+            freeze()
             failure = await self._run_engine(engine, counts, ending)
         say(counts.total())
         if failure is not None:
