@@ -116,6 +116,12 @@ ALLOWED: dict[str, set[str]] = {
         "nats",
         "prometheus_client",
     },
+    "fanout/analytics": {
+        "fanout.analytics",
+        "fanout.clients",
+        "fanout.protocol",
+        "msgspec",
+    },
     "fanout/compare": {
         "fanout.clients",
         "fanout.compare",
@@ -129,6 +135,7 @@ ALLOWED: dict[str, set[str]] = {
     "fanout/service.py": {"fanout", "msgspec", "trio"},
     "fanout/checks": {"fanout", "fanout.protocol", "msgspec", "trio"},
     "fanout/cli": {
+        "fanout.analytics",
         "fanout.bridge",
         "fanout.net.addresses",
         "fanout.checks",
@@ -181,6 +188,16 @@ FORBIDDEN: dict[str, set[str]] = {
         "fanout.venues",
         "fanout.transports",
         "fanout.channel",
+        "typer",
+    },
+    "fanout/analytics": {
+        "fanout.channel",
+        "fanout.feed",
+        "fanout.transports",
+        "fanout.venues",
+        "socket",
+        "time",
+        "trio",
         "typer",
     },
     "fanout/compare": {"fanout.venues", "fanout.feed", "fanout.channel", "typer", "trio", "time"},
