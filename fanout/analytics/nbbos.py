@@ -72,11 +72,12 @@ class BestPricesOf:
             raise AssetError(f"no venue has {asset}; there is {known}")
         return self._prices[asset]
 
-    def stream(self, *, symbols: Collection[str] = ()) -> VenueStream:
-        """Another stream, behind those there are in the order of preference. With `symbols` it
-        counts only these of its instruments."""
-        stream = VenueStream(self, frozenset(symbols))
+    def stream(self, *, symbols: Collection[str] = (), rank: int = 0) -> VenueStream:
+        """Another stream, in the order of preference behind all those of its rank and of lower
+        ones. With `symbols` it counts only these of its instruments."""
+        stream = VenueStream(self, frozenset(symbols), rank)
         self._streams.append(stream)
+        self._streams.sort(key=lambda each: each.rank)
         return stream
 
     def wants(self, asset: Asset) -> bool:
@@ -177,7 +178,8 @@ class Member:
 class VenueStream:
     """One stream: the records of one channel, as a client hands them over."""
 
-    def __init__(self, prices: BestPricesOf, symbols: frozenset[str]) -> None:
+    def __init__(self, prices: BestPricesOf, symbols: frozenset[str], rank: int) -> None:
+        self.rank = rank
         self._prices = prices
         self._symbols = symbols
         self._books = Books()

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
+from fanout.cli.analytics import analytics
 from fanout.cli.book import book
 from fanout.cli.bridge import bridge
 from fanout.cli.check import check
@@ -158,6 +159,7 @@ app.command("save")(save)
 app.command("book")(book)
 app.command("compare")(compare)
 app.add_typer(bridge)
+app.add_typer(analytics)
 app.add_typer(rings)
 app.command("venues")(venues)
 app.command("symbols")(symbols)

@@ -6,7 +6,7 @@ records from a disk, in `LAST` if it has to know the other stream, and in `COARS
 of a trade than a service does.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Final, Protocol, cast
 
@@ -236,9 +236,9 @@ def is_coarse(address: str) -> bool:
     return scheme_of(address) in COARSE
 
 
-def fitting(source: Source, addresses: tuple[str, str]) -> Source:
+def fitting(source: Source, addresses: Sequence[str]) -> Source:
     """A source with the options that are for its kind of address. Raises `UsageError` for one that
-    is for neither of the two."""
+    is for none of them."""
     schemes = [scheme_of(each) for each in addresses]
     unfit: dict[str, str | None] = {}
     for option, kinds in _FITTING.items():
@@ -246,7 +246,7 @@ def fitting(source: Source, addresses: tuple[str, str]) -> Source:
             continue
         if option not in _FROM_ENVIRONMENT and not set(kinds) & set(schemes):
             flag = "--" + option.replace("_", "-")
-            raise UsageError(f"{flag} is for {kinds[0]}://: neither address is one")
+            raise UsageError(f"{flag} is for {kinds[0]}://: no address is one")
         if scheme_of(source.address) not in kinds:
             unfit[option] = "" if option == "interface" else None
     is_asked = source.recovery is not None or scheme_of(source.address) != "multicast"

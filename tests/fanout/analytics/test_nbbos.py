@@ -343,6 +343,13 @@ def test_the_order_of_the_streams_decides_a_tie_whichever_came_up_first() -> Non
     assert prices[BTC_USDT].best.bid == Best(1001, 3, "B")
 
 
+def test_a_stream_that_comes_late_takes_its_place_by_rank() -> None:
+    prices = BestPricesOf()
+    for rank, name in [(1, "B"), (0, "A"), (1, "C")]:
+        prices.stream(rank=rank).meet(header(name, BTC))
+    assert prices[BTC_USDT].names == ("A", "B", "C")
+
+
 def test_a_venue_with_two_instruments_of_one_asset_is_refused_and_changes_nothing() -> None:
     market, second = fed(), instrument("BTC_USDT", index=2)
     words = "A has BTC-USDT:spot twice, BTCUSDT and BTC_USDT: choose one by its symbol"
