@@ -29,7 +29,6 @@ from fanout.analytics.best_prices import MAX_STALE_MS, NEVER_NS, BestPrices, Top
 from fanout.analytics.nbbo import Why
 from fanout.clients.books import Book, Books
 from fanout.clients.outcomes import Disconnected, Received, Restarted
-from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.constants import FeedState
 from fanout.protocol.errors import FanoutError, WrongInstrumentError
@@ -43,6 +42,9 @@ _NOTHING: Final[Changed] = ()
 
 _NO_LEVEL: Final = (0, 0)
 
+_UPDATES: Final = (BookUpdate, Quote, OrderUpdate)
+"""Made once: a union in the place of it would be made for every record."""
+
 
 class BestPricesOf:
     """The assets, and the streams that feed them. See the module."""
@@ -55,8 +57,8 @@ class BestPricesOf:
         self.max_stale_ms = max_stale_ms
         self.now_ns = 0
         """The newest time of all streams."""
-        self._due_ns = NEVER_NS
-        """No asset has anything to do before this time."""
+        self.due_ns = NEVER_NS
+        """Until this time no venue of an asset becomes stale."""
         self._streams: list[VenueStream] = []
         self._prices: dict[Asset, BestPrices] = {}
 
@@ -87,18 +89,10 @@ class BestPricesOf:
     def advance(self, now_ns: int) -> Changed:
         """It is at least this late: books that are too old are out."""
         self.now_ns = now_ns = max(now_ns, self.now_ns)
-        if now_ns <= self._due_ns:
+        if now_ns <= self.due_ns:
             return _NOTHING
         changed = [each for each in self._prices.values() if each.advance(now_ns)]
-        self._due_ns = min([each.due_ns for each in self._prices.values()], default=NEVER_NS)
-        return changed
-
-    def _put(self, prices: BestPrices, place: int, top: Top, time_ns: int) -> bool:
-        """Hand an update to its asset, at the time of all streams."""
-        prices.now_ns = self.now_ns
-        changed = prices.update(place, top, time_ns)
-        if prices.due_ns < self._due_ns:
-            self._due_ns = prices.due_ns
+        self.due_ns = min([each.due_ns for each in self._prices.values()], default=NEVER_NS)
         return changed
 
     def _require_single(self) -> None:
@@ -127,7 +121,7 @@ class BestPricesOf:
         for each in members:
             each.prices, each.place = self._prices[each.asset], places[each.asset]
             places[each.asset] += 1
-        self._due_ns = min([each.due_ns for each in self._prices.values()], default=NEVER_NS)
+        self.due_ns = min([each.due_ns for each in self._prices.values()], default=NEVER_NS)
 
     def _of(self, asset: Asset, venues: Sequence[Venue]) -> BestPrices:
         prices = self._prices.get(asset)
@@ -222,19 +216,23 @@ class VenueStream:
         """Take the next record of the stream; every one counts. Returns the assets that changed.
         Raises
         `WrongInstrumentError` for a symbol that was another asset in the header."""
-        kind = type(record)
-        if kind is BookUpdate or kind is OrderUpdate or kind is Quote:
-            assert isinstance(record, BookUpdate | OrderUpdate | Quote)
+        if isinstance(record, _UPDATES):
             return self._take_update(record)
-        if kind is Trade and not self._is_away:
-            assert isinstance(record, Trade)
-            now_ns = record.received_ns
-            return self._prices.advance(now_ns) if now_ns > self._prices.now_ns else _NOTHING
+        if isinstance(record, Trade) and not self._is_away:
+            return self._pass(record.received_ns)
         return self._take_event(record)
 
+    def _pass(self, now_ns: int) -> Changed:
+        """Time has passed until a record came."""
+        prices = self._prices
+        if now_ns > prices.due_ns:
+            return prices.advance(now_ns)
+        if now_ns > prices.now_ns:
+            prices.now_ns = now_ns
+        return _NOTHING
+
     def _take_update(self, record: BookUpdate | OrderUpdate | Quote) -> Changed:
-        prices, now_ns = self._prices, record.received_ns
-        changed = prices.advance(now_ns) if now_ns > prices.now_ns else _NOTHING
+        changed = self._pass(record.received_ns)
         member = self._members.get(record.instrument.symbol)
         if member is not None and not (member.has_book and type(record) is Quote):
             self._note(member, record)
@@ -281,19 +279,23 @@ class VenueStream:
     def _refresh(self, member: Member) -> bool:
         """Give the venue's best prices to its asset, or the reason for which there are none.
         Returns whether that changes the best ones."""
-        if member.has_book:
-            book = member.book.prices
-            if not book.is_consistent and member.book.is_paused and not self._is_away:
-                return False  # the rest of an update is still to come
-            top = _top_of(book) if book.is_consistent else None
-        else:
-            shows = self._is_live and member.is_live and not member.is_away
-            top = member.quote if shows else None
+        top = _top_of(member.book) if member.has_book else self._quoted(member)
+        prices, place = member.prices, member.place
         if top is None:
-            return member.prices.remove(member.place, self._why(member))
+            if member.has_book and member.book.is_paused and not self._is_away:
+                return False  # the rest of an update is still to come
+            return prices.remove(place, self._why(member))
         if not member.time_ns:
-            return member.prices.remove(member.place, Why.UNDATED)
-        return self._prices._put(member.prices, member.place, top, member.time_ns)
+            return prices.remove(place, Why.UNDATED)
+        prices.now_ns = self._prices.now_ns
+        changed = prices.update(place, top, member.time_ns)
+        if prices.due_ns < self._prices.due_ns:
+            self._prices.due_ns = prices.due_ns
+        return changed
+
+    def _quoted(self, member: Member) -> Top | None:
+        shows = self._is_live and member.is_live and not member.is_away
+        return member.quote if shows else None
 
     def _why(self, member: Member) -> Why:
         if self._is_away:
@@ -301,8 +303,7 @@ class VenueStream:
         return member.why if self._is_live and member.is_live else Why.NOT_LIVE
 
     def _take_event(self, record: Received) -> Changed:
-        now_ns = getattr(record, "received_ns", 0)
-        changed = self._prices.advance(now_ns) if now_ns > self._prices.now_ns else _NOTHING
+        changed = self._pass(getattr(record, "received_ns", 0))
         self._books.apply(record)
         match record:
             case Trade() | Gap() | Skipped():
@@ -352,11 +353,12 @@ class VenueStream:
         return [each.prices for each in self._members.values() if self._refresh(each)]
 
 
-def _top_of(book: OrderBook) -> Top:
+def _top_of(book: Book) -> Top | None:
+    """The best levels of a book. None if it is unknown."""
     bid, ask = book.best_bid, book.best_ask
     if bid is not None and ask is not None:
         return (*bid, *ask)
-    return (*(bid or _NO_LEVEL), *(ask or _NO_LEVEL))
+    return (*(bid or _NO_LEVEL), *(ask or _NO_LEVEL)) if book.is_known else None
 
 
 def _top_of_quote(quote: Quote) -> Top:
