@@ -32,7 +32,7 @@ def nbbo(
         typer.Argument(
             help="BASE-QUOTE such as BTC-USDT, which is every type of it, or with a type: "
             "BTC-USDT:perpetual. Several, if they are wanted.",
-            metavar="ASSET...",
+            metavar="ASSET",
             show_default=False,
         ),
     ],
@@ -70,13 +70,14 @@ def nbbo(
     """Show the best bid and ask of assets across venues, until Ctrl-C.
 
     Example: fanout analytics nbbo BTC-USDT
-    Example: fanout analytics nbbo BTC-USDT:perpetual --at tcp://10.0.0.5:9000 --at tcp://h:9000/okx
+    Example: fanout analytics nbbo BTC-USDT:perpetual --at tcp://a:9000 --at tcp://b:9000/okx
     Example: fanout analytics nbbo BTC-USDT ETH-USDT --type spot --json
 
-    The services need --data book, or quotes. A venue counts while its book is known, LIVE, not
-    crossed in itself, and not older than --max-stale; else its row says why. Futures with an
-    expiry and options are not compared. If a venue has two instruments of an asset, choose one
-    with --symbol. Without a terminal and without --json, the table is printed once.
+    The services need --data book, or quotes. A venue counts while its book is
+    known, LIVE, not crossed in itself, and not older than --max-stale. Else its
+    row says why. Futures with an expiry and options are not compared. If a venue
+    has two instruments of an asset, choose one with --symbol. Without a terminal
+    and without --json, the table is printed once.
     """
     with exit_codes():
         from fanout.cli.analysing.nbbo_watch import watch

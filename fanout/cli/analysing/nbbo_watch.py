@@ -17,8 +17,8 @@ from typing import Final
 import trio
 from msgspec.structs import replace
 
-from fanout.analytics.assets import AssetError, AssetName
-from fanout.analytics.nbbos import BestPricesOf, Changed, VenueStream
+from fanout.analytics.assets import AssetName
+from fanout.analytics.nbbos import BestPricesOf, Changed
 from fanout.cli.analysing.nbbo_channels import Channels, Chosen, Offer
 from fanout.cli.analysing.nbbo_journals import play
 from fanout.cli.analysing.nbbo_view import Lines, Once, Screen, View
@@ -163,16 +163,14 @@ class Watch:
         while True:
             await trio.sleep(RETRY_S)
             try:
-                offers = await _find(rank, source)
-            except RefusedError as error:
+                self._read_all(await _find(rank, source))
+                self._end(None)
+                return
+            except (RefusedError, UsageError) as error:
                 self._end(error)
                 return
             except PeerError as error:
                 self._view.tell(_retold(error))
-            else:
-                self._read_all(offers)
-                self._end(None)
-                return
 
     async def _read(self, chosen: Chosen) -> None:
         """Follow a channel to its end."""
@@ -184,7 +182,7 @@ class Watch:
                 async for record in client:
                     if client.header is not header and client.header is not None:
                         header = client.header
-                        self._meet(stream, header)
+                        stream.meet(header)
                     self._note(client.url, record)
                     self._passing.note(getattr(record, "received_ns", 0), _here_ns())
                     self._show(stream.take(record))
@@ -192,12 +190,6 @@ class Watch:
             failure = error
         self._show(stream.take(Disconnected(why="ended", pause_s=0)))
         self._end(failure)
-
-    def _meet(self, stream: VenueStream, header: Header) -> None:
-        try:
-            stream.meet(header)
-        except AssetError as error:
-            self._view.tell(str(error))
 
     def _end(self, failure: FanoutError | None) -> None:
         """A task has come to its end. With the last one all is over."""

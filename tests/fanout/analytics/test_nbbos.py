@@ -426,6 +426,15 @@ def test_a_change_of_several_assets_is_reported_once_for_each() -> None:
     assert market.prices[Asset("ETH", "USDT")].best.whys[0] is Why.STALE
 
 
+def test_an_update_that_makes_others_stale_reports_all_assets_that_changed() -> None:
+    market = Market(parse_asset("BTC-USDT"), parse_asset("ETH-USDT"))
+    market.a.take(book(BTC, TOP, NOW))
+    market.a.take(book(ETH, TOP, NOW))
+    changed = market.b.take(book(BTC, OTHER, NOW + 501 * MS))
+    assert sorted(each.asset.base for each in changed) == ["BTC", "ETH"]
+    assert market.best.whys == (Why.STALE, Why.FRESH)
+
+
 # What may be shown after any story of a stream.
 
 _RECORDS = st.sampled_from(

@@ -4,7 +4,7 @@ silent."""
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -71,13 +71,24 @@ def quote(top: Top, seq: int = 1, at_ns: int = NS) -> bytes:
     return frame(encode_quotes(block, HEADER))
 
 
+Stream = bytes | Sequence[bytes]
+"""What each client gets; or what the first one gets, the second, and so on, and then the last."""
+
+
+class Closing(bytes):
+    """A stream after which the service closes the connection."""
+
+
 class Service:
-    def __init__(self, channels: Mapping[str, bytes]) -> None:
+    def __init__(self, channels: Mapping[str, Stream]) -> None:
         """The first channel is also the one without a name."""
-        self._channels = {"": next(iter(channels.values())), **channels}
+        streams = {
+            name: [each] if isinstance(each, bytes) else list(each)
+            for name, each in channels.items()
+        }
+        self._streams = {"": next(iter(streams.values())), **streams}
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.symbols: list[str] = []
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -91,8 +102,11 @@ class Service:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(PeerError, ConnectionError):
-            connection.sendall(self._channels[take_request(connection).channel])
-            self._over.wait()
+            streams = self._streams[take_request(connection).channel]
+            stream = streams.pop(0) if len(streams) > 1 else streams[0]
+            connection.sendall(stream)
+            if not isinstance(stream, Closing):
+                self._over.wait()
 
     def close(self) -> None:
         self._over.set()
@@ -103,12 +117,12 @@ class Service:
 
 
 @contextmanager
-def services(*channels: bytes | Mapping[str, bytes]) -> Iterator[list[str]]:
+def services(*channels: Stream | Mapping[str, Stream]) -> Iterator[list[str]]:
     """A service for each, of one channel or of several. Yields the options that lead to them."""
     with ExitStack() as stack:
         options: list[str] = []
         for each in channels:
-            service = Service({"": each} if isinstance(each, bytes) else each)
+            service = Service(each if isinstance(each, Mapping) else {"": each})
             thread = threading.Thread(target=service.run)
             thread.start()
             stack.callback(thread.join)

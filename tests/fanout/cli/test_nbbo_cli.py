@@ -2,6 +2,7 @@
 
 import json
 import signal
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,25 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fanout.protocol import DataKinds
+from fanout.cli.analysing import nbbo_watch
+from fanout.protocol import START, DataKinds, EndReason, frame
 from fanout.protocol.constants import InstrumentType
-from tests.fanout.cli.nbbo_services import NS, header, quiet, quote, services, whole
+from fanout.protocol.events import encode_event
+from fanout.protocol.records import End
+from tests.fanout.cli.nbbo_services import (
+    NS,
+    Closing,
+    Stream,
+    header,
+    quiet,
+    quote,
+    services,
+    whole,
+)
 from tests.fanout.cli.processes import at_once, started
 from tests.fanout.cli.terminals import ESCAPE, at_terminal
 from tests.protocol.golden import BTC
-from tests.protocol.test_session import end, loss
+from tests.protocol.test_session import heartbeat, loss
 
 CALM = ("--max-stale", "10m")
 NO_QUOTES = DataKinds.TRADES
@@ -24,7 +37,12 @@ A_TOP = (8_310_000, 2_000, 8_320_000, 1_000)
 ONE = header("one") + whole(A_TOP)
 TWO = header("two") + whole((8_311_000, 1_000, 8_330_000, 5_000))
 
-Channels = bytes | Mapping[str, bytes]
+
+def end(reason: EndReason = EndReason.SHUTDOWN, retry_ms: int | None = 10) -> bytes:
+    return frame(encode_event(End(reason=reason, last_seq=1, retry_ms=retry_ms)))
+
+
+Channels = Stream | Mapping[str, Stream]
 
 
 def nbbo(*words: str) -> tuple[int, list[dict[str, Any]], str]:
@@ -84,7 +102,7 @@ def test_a_venue_becomes_stale_although_nothing_comes_from_anywhere() -> None:
     [
         (loss(2, 9), "lost"),
         (whole((8_320_000, 1, 8_320_000, 1), seq=2), "crossed"),
-        (end(1), "disconnected"),
+        (end(), "disconnected"),
     ],
 )
 def test_a_venue_that_does_not_count_any_more_is_told_with_the_reason(
@@ -226,6 +244,82 @@ def test_an_address_that_does_not_answer_is_told_and_the_others_are_shown() -> N
     assert (code, lines, said) == (1, [], "fanout: tcp://127.0.0.1:1: Connection refused\n")
 
 
+OTHER = replace(BTC, symbol="BTC_USDT")
+
+
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nbbo_watch, "RETRY_S", 0.01)
+    monkeypatch.setattr(nbbo_watch, "PATIENCE_S", 0.05)
+
+
+@pytest.mark.usefixtures("impatience")
+def test_a_service_that_knows_its_instruments_late_takes_its_place_among_the_others() -> None:
+    late = [header("one", references=(), instruments=()) + heartbeat(1)] * 3 + [ONE]
+    two = header("two") + whole(A_TOP)
+    with services(late, two) as at:
+        code, lines, said = nbbo("BTC-USDT", *at, *CALM, "--limit", "2")
+    assert code == 0
+    assert said.count("the service does not know its instruments yet; trying again") == 3
+    assert lines[-1]["venues"] == {"one": "fresh", "two": "fresh"}
+    assert lines[-1]["bid_venue"] == "one"
+
+
+@pytest.mark.usefixtures("impatience")
+def test_a_late_service_with_a_second_instrument_of_a_venue_does_not_end_the_others() -> None:
+    late = [quiet("two", references=(), instruments=()), header("two", OTHER) + whole(A_TOP)]
+    with (
+        services(late, header("two") + whole(A_TOP)) as at,
+        started("analytics", "nbbo", "BTC-USDT", *at, *CALM, "--json") as process,
+    ):
+        assert json.loads(process.out.readline())["venues"] == {"two": "fresh"}
+        process.until_said("two has BTC-USDT:perpetual twice")
+        assert process.end(signal.SIGINT) == 130
+
+
+REFUSED = end(EndReason.AUTH, retry_ms=None)
+
+
+def test_a_service_that_refuses_is_an_error() -> None:
+    with services(ONE, Closing(header("two") + REFUSED)) as at:
+        code, lines, said = nbbo("BTC-USDT", *at)
+    assert (code, lines, len(said.splitlines())) == (1, [], 1)
+
+
+def test_a_service_that_refuses_later_is_told_and_the_others_are_shown() -> None:
+    later = [TWO, Closing(TWO + REFUSED)]
+    with (
+        services(ONE, later) as at,
+        started("analytics", "nbbo", "BTC-USDT", *at, *CALM, "--json") as process,
+    ):
+        process.until_said("AUTH")
+        assert process.end(signal.SIGINT) == 130
+    with services([*later]) as at:
+        code, lines, said = nbbo("BTC-USDT", *at, *CALM, "--limit", "9")
+    assert (code, lines[-1]["venues"]) == (1, {"two": "disconnected"})
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("impatience")
+def test_a_ring_that_is_not_there_does_not_answer() -> None:
+    done = at_once("analytics", "nbbo", "BTC-USDT", "--at", "ring://there_is_none")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "ring://there_is_none: no header within 0.05 s" in done.stderr
+
+
+def test_a_new_header_amid_the_stream_is_taken() -> None:
+    again = header("one", next_seq=2).removeprefix(frame(START))
+    _, line = lines_of(ONE + again + whole((8_310_500, 1, 8_320_000, 1_000), seq=2), count=2)
+    assert (line["bid"], line["venues"]) == ("83105.00", {"one": "fresh"})
+
+
+def test_without_reconnecting_it_ends_with_its_services() -> None:
+    with services(Closing(ONE + end())) as at:
+        code, lines, said = nbbo("BTC-USDT", *at, *CALM, "--no-reconnect")
+    assert (code, said) == (0, "")
+    assert [each["venues"]["one"] for each in lines] == ["fresh", "disconnected"]
+
+
 def test_without_a_terminal_the_table_is_printed_once() -> None:
     with services(ONE, TWO) as at:
         done = at_once("analytics", "nbbo", "BTC-USDT", *at, *CALM)
@@ -281,7 +375,8 @@ def test_many_assets_are_shown_without_their_venues() -> None:
 
 def test_the_simulators_market_live_and_from_its_journal(tmp_path: Path) -> None:
     service = ("--venue", "sim", "--assets", "BTCUSDT", "--data", "trades,book")
-    transports = ("tcp", "--port", "0", "journal", "--dir", str(tmp_path))
+    name = f"nbbo_{uuid.uuid4().hex[:12]}"
+    transports = ("tcp", "--port", "0", "ring", "--name", name, "journal", "--dir", str(tmp_path))
     with started(*service, *transports) as process:
         url = next(
             word
@@ -289,7 +384,9 @@ def test_the_simulators_market_live_and_from_its_journal(tmp_path: Path) -> None
             if word.startswith("tcp://")
         )
         live = at_once("analytics", "nbbo", "BTC-USDT", "--at", url, "--json", "--limit", "5")
+        ring = at_once("analytics", "nbbo", "BTC-USDT", "--at", f"ring://{name}", *CALM)
         assert process.end(signal.SIGTERM) in (0, 143)
+    assert "1 of 1 fresh" in ring.stdout, ring.stderr
     assert live.returncode == 0, live.stderr
     (folder,) = [each for each in tmp_path.iterdir() if each.is_dir()]
     address = f"journal://{folder}"
@@ -299,5 +396,6 @@ def test_the_simulators_market_live_and_from_its_journal(tmp_path: Path) -> None
     fresh = [each for each in map(json.loads, live.stdout.splitlines()) if each["fresh"]]
     assert fresh
     assert {(each["bid"], each["ask"], each["time_ns"]) for each in fresh} <= shown
+    assert nbbo("BTC-USDT", "--at", address, "--limit", "2")[1] == lines[:2]
     done = at_once("analytics", "nbbo", "BTC-USDT", "--at", address)
     assert done.stdout.startswith("BTC-USDT:perpetual  ")
