@@ -158,6 +158,7 @@ ALLOWED: dict[str, set[str]] = {
         "msgspec",
         "nats",
         "prometheus_client",
+        "rich",
         "trio",
         "typer",
     },

@@ -3,6 +3,7 @@
 import typer
 
 from fanout.cli.analysing.fit import fit
+from fanout.cli.analysing.nbbo import nbbo
 from fanout.cli.analysing.run import run
 
 analytics = typer.Typer(
@@ -12,4 +13,5 @@ analytics = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 analytics.command("run")(run)
+analytics.command("nbbo")(nbbo)
 analytics.add_typer(fit)

@@ -27,3 +27,16 @@ def duration_text(seconds: int) -> str:
         count, seconds = divmod(seconds, unit)
         words += [f"{count}{name}"] if count else []
     return "".join(words)
+
+
+_SPELLED_MS = re.compile(r"([0-9]{1,9})(ms|s|m)")
+
+
+def parse_milliseconds(text: str) -> int:
+    """Milliseconds from `500ms`, `2s` or `1m`, at least one. Raises `UsageError` for anything
+    else."""
+    match = _SPELLED_MS.fullmatch(text.strip())
+    count_ms = int(match[1]) * {"ms": 1, "s": 1_000, "m": 60_000}[match[2]] if match else 0
+    if not count_ms:
+        raise UsageError(f"{text[:40]!r} is not a duration: give 500ms, 2s or 1m")
+    return count_ms

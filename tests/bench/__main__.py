@@ -31,6 +31,7 @@ from tests.bench import (
     memory,
     multicast,
     nats,
+    nbbo,
     pure_client,
     reconnect,
     ring,
@@ -62,6 +63,7 @@ STAGES: Final[dict[str, Stage]] = {
     "memory": memory,
     "depth": depth,
     "book": book,
+    "nbbo": nbbo,
 }
 NAMED: Final[dict[str, Stage]] = {
     "scale": scale,
