@@ -24,6 +24,9 @@ _NO_BOOK: Final = int(Absence.NO_BOOK)
 _LOST: Final = int(Absence.LOST)
 _NOT_LIVE: Final = int(Absence.NOT_LIVE)
 
+_WHOLE: Final = BookFlags.WHOLE.value
+_MORE: Final = BookFlags.MORE.value
+
 _USUAL: Final = 2
 """After so many whole books in a row, the next one is nothing special."""
 
@@ -36,10 +39,12 @@ class Followed:
     count any more."""
 
     __slots__ = (
+        "_fit",
         "_has_book",
         "_is_ahead",
         "_is_anew",
         "_is_continued",
+        "_settings",
         "_top",
         "_was_known",
         "_wholes",
@@ -55,6 +60,8 @@ class Followed:
         book: Book,
         fit: MicropriceFit | None,
     ) -> None:
+        self._settings = settings
+        self._fit = fit
         self.features = Features(settings, instrument, fit=fit)
         self.book = book
         self._top = OrderBook()
@@ -77,14 +84,31 @@ class Followed:
         """As of the newest record."""
         return self.features.instrument
 
+    def begin(self, start_ns: int, now_ns: int) -> None:
+        """The stream has begun. This comes before anything else that has a time."""
+        self.features.begin(start_ns)
+        self.turn(now_ns)
+
+    def begin_anew(self, now_ns: int) -> None:
+        """The stream begins once more, at another time. The book is as it was."""
+        self.features = Features(self._settings, self.instrument, fit=self._fit)
+        self.holes = TradeHoles()
+        self._is_anew = True
+        self.begin(now_ns, now_ns)
+
     def note(self, update: BookUpdate | OrderUpdate) -> None:
         """An update has come, which is not in the book yet. A whole book is a new start, unless two
-        others came right before it: then that is how the venue sends every change."""
+        others came right before it: then that is how the venue sends every change. A snapshot that
+        the book has already changes nothing."""
         self._has_book = True
+        if not update.seq and self.book.is_known and update.update_id <= self.book.update_id:
+            return
+        flags = int(update.flags)
+        is_whole = bool(flags & _WHOLE)
         if not self._is_continued:
-            self._is_anew |= update.is_whole and (self._wholes < _USUAL or not update.seq)
-            self._wholes = self._wholes + 1 if update.is_whole else 0
-        self._is_continued = update.has_more
+            self._is_anew |= is_whole and (self._wholes < _USUAL or not update.seq)
+            self._wholes = self._wholes + 1 if is_whole else 0
+        self._is_continued = bool(flags & _MORE)
 
     def quote(self, quote: Quote) -> None:
         """A quote has come."""
@@ -154,7 +178,8 @@ class Followed:
 
     def _lose_book(self, now_ns: int, why: int) -> None:
         self._is_anew = True
-        self.features.lose_book(now_ns, self._why(why))
+        if now_ns:  # before the first record with a time nothing was shown
+            self.features.lose_book(now_ns, self._why(why))
 
     def _why(self, why: int) -> int:
         return _NO_BOOK if why == _LOST and not self._was_known else why

@@ -6,10 +6,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.analytics import FeatureSettings, StreamFeatures
+from fanout.analytics import FeatureSettings, StreamFeatures, rows_in
 from fanout.clients.outcomes import Disconnected, Received
 from fanout.protocol import BookFlags, BookUpdate, FeedState, Gap, GapState, Trade, pack_levels
-from tests.fanout.analytics.market import BTC, ETH, LOSS, WHOLE, at_ns, book, status, trade
+from tests.fanout.analytics.market import BTC, ETH, LOSS, MS, WHOLE, at_ns, book, status, trade
 from tests.fanout.analytics.slow import Side, Slow
 from tests.fanout.analytics.test_recorded import assert_same
 
@@ -64,19 +64,40 @@ def test_every_feature_is_its_definition(steps: list[tuple[int, Any]], flags: Bo
             assert_same(row, list(slow.row(row.time_ns)), SETTINGS)
 
 
+@given(moves, st.integers(1, 90))
+def test_a_row_at_an_interval_is_that_of_the_records_up_to_then(
+    steps: list[tuple[int, Any]], every_ms: int
+) -> None:
+    records = market(steps)
+    rows = [*rows_in(records, SETTINGS, every_ns=every_ms * MS)]
+    last_ns = records[-1].received_ns
+    every_ns = every_ms * MS
+    first = -(-at_ns(0) // every_ns)
+    assert [row.time_ns for row in rows] == [
+        tick * every_ns for tick in range(first, -(-last_ns // every_ns))
+    ]
+    for row in rows[:: max(1, len(rows) // 5)]:
+        stream = StreamFeatures(SETTINGS)
+        for record in records:
+            if record.received_ns <= row.time_ns:
+                stream.take(record)
+        stream.advance(row.time_ns)
+        assert stream.row("BTCUSDT") == row
+
+
 class Reader:
     """A stream that loses records, beside one that loses none."""
 
     def __init__(self) -> None:
         self.whole = StreamFeatures(SETTINGS)
         self.lossy = StreamFeatures(SETTINGS)
-        self.hole_ms = 0
-        """How long ago the newest hole was, or is likely to have been."""
         self._sides = Side(-1), Side(1)
+        self._update_id = 0
 
     def take(self, record: BookUpdate | Trade, *, is_lost: bool) -> None:
         """A value that is shown is the one without losses."""
         if isinstance(record, BookUpdate):
+            self._update_id = record.update_id
             for side, packed in zip(
                 self._sides, (record.packed_bids, record.packed_asks), strict=True
             ):
@@ -99,7 +120,7 @@ class Reader:
         bids, asks = (side.change(nothing, is_whole=False)[:, :2].tolist() for side in self._sides)
         seq = int(received_ns > 0)
         return BookUpdate(
-            BTC, 10**9, 0, pack_levels(bids), pack_levels(asks), WHOLE, seq, received_ns
+            BTC, self._update_id, 0, pack_levels(bids), pack_levels(asks), WHOLE, seq, received_ns
         )
 
 

@@ -146,6 +146,17 @@ def test_a_whole_book_without_a_time_counts_from_the_next_record_that_has_one() 
     assert scene.after(trade(10_000, 1))[OFI] == 0
 
 
+def test_a_snapshot_ahead_of_its_stream_starts_the_order_flow_once_it_is_caught_up() -> None:
+    scene = warm()
+    early = [book(at, [(10_000, at - 3_000)]) for at in (3_100, 3_200)]
+    scene.take(LOSS, snapshot([(10_000, 200)], ASKS), early[0], early[1])
+    row = scene.after(trade(3_250, 1))
+    assert (row["bid_quantity_10bps"], row[OFI]) == (200, LOST)
+    scene.take(book(3_300, [(10_000, 207)]))
+    assert scene.after(trade(4_199.999, 1))[OFI] is LOST, "the change at 3,200 is not known"
+    assert scene.after(trade(4_200, 1))[OFI] == 7
+
+
 @pytest.mark.parametrize("of", [BTC, None])
 def test_while_it_is_not_live_everything_is_absent_and_afterwards_the_windows_are(
     of: None,
@@ -179,6 +190,21 @@ def test_a_status_before_the_first_record_does_not_count_as_a_loss() -> None:
     scene.take(status(FeedState.CONNECTING), status(FeedState.LIVE))
     row = scene.after(book(0, BIDS, ASKS, WHOLE), trade(500, 1))
     assert (row[FLOW], row[OFI], row["mid"]) == (WARMING_UP, WARMING_UP, 100.01)
+
+
+@pytest.mark.parametrize("of", [BTC, None])
+def test_a_stream_that_begins_while_it_is_not_live_is_not_live(of: None) -> None:
+    scene = Scene(SETTINGS)
+    scene.take(LOSS, trade(0, 1, of=ETH) if of else status(FeedState.LIVE))
+    scene.take(status(FeedState.DOWN, of), gap(GapState.OPEN))
+    row = scene.after(trade(200, 1))
+    assert (row["mid"], row[FLOW], row[OFI]) == (NOT_LIVE, NOT_LIVE, NOT_LIVE)
+    scene.take(status(FeedState.LIVE, None), status(FeedState.LIVE))
+    row = scene.after(book(300, BIDS, ASKS, WHOLE), trade(400, 1))
+    assert (row["mid"], row[OFI], row["wap_10bps_lag_300ms"]) == (
+        *(100.01, WARMING_UP),
+        NOT_LIVE if of else WARMING_UP,
+    )
 
 
 def test_a_loss_before_the_first_book_leaves_no_book() -> None:
@@ -238,6 +264,19 @@ def test_a_lost_connection_that_cost_nothing_changes_nothing() -> None:
     for each in (scene, steady):
         each.take(book(3_500, [(10_001, 4)]), trade(3_700, -1))
     assert scene.rows[-8:] == steady.rows[-8:]
+
+
+def test_a_snapshot_that_the_book_has_already_changes_nothing() -> None:
+    scene = warm()
+    known = book(3_100, [(10_000, 5)])
+    scene.take(known, Disconnected(why="reset", pause_s=1.0))
+    old = replace(snapshot([(9_000, 1)], [(9_002, 1)]), update_id=known.update_id)
+    scene.take(old)
+    row = scene.after(trade(3_200, 1))
+    assert (row["mid"], row[OFI]) == (100.01, 3)
+    scene.take(replace(old, update_id=known.update_id + 1))
+    row = scene.after(trade(3_300, 1))
+    assert (row["mid"], row[OFI]) == (90.01, LOST)
 
 
 def test_a_loss_after_a_lost_connection_counts() -> None:
@@ -314,15 +353,36 @@ def test_trades_at_no_market_price_do_not_count(kind: TradeKind) -> None:
     assert (row[FLOW], row[RATE], row["vwap_1000ms"]) == (1, 1, 100.0)
 
 
-def test_time_that_goes_back_stays_where_it_was() -> None:
+def test_time_that_goes_back_a_little_stays_where_it_was() -> None:
     scene = warm()
     row = scene.take(trade(2_000, -3))[0]
     assert row.time_ns == at_ns(3_000)
     assert shown(scene.stream.columns, row)[FLOW] == -1 / 5
-    scene.take(book(1_000, [(10_000, 9)]), LOSS)
-    row = shown(scene.stream.columns, scene.take(book(1_500, BIDS, ASKS, WHOLE))[0])
+    scene.take(book(2_500, [(10_000, 9)]), LOSS)
+    row = shown(scene.stream.columns, scene.take(book(2_600, BIDS, ASKS, WHOLE))[0])
     assert (row["mid"], row[OFI], row[FLOW]) == (100.01, LOST, LOST)
     assert scene.after(trade(4_000, 1))[OFI] == 0
+
+
+def test_a_clock_that_was_set_back_begins_anew_and_keeps_the_books() -> None:
+    scene = warm(every_ns=500 * MS)
+    rows = scene.take(trade(1_999.999, 5), book(2_000, [(10_000, 7)]), trade(3_000, 1))
+    assert [each.time_ns for each in rows] == [at_ns(2_000), at_ns(2_500)]
+    row = shown(scene.stream.columns, rows[0])
+    assert (row["mid"], row["bid_quantity_10bps"]) == (100.01, 7)
+    for name in (OFI, FLOW, LAG, RATE):
+        assert row[name] is WARMING_UP
+    assert scene.stream.advance(at_ns(0)) == ()
+    last = scene.stream.row("BTCUSDT")
+    assert last is not None
+    row = shown(scene.stream.columns, last)
+    assert (row[OFI], row[FLOW], row[RATE]) == (0, 1, 1)
+
+
+def test_a_clock_that_was_set_back_brings_no_trades_to_a_stream_without_any() -> None:
+    scene = Scene(SETTINGS)
+    scene.take(book(9_000, BIDS, ASKS, WHOLE), book(1_000, BIDS))
+    assert scene.after(book(9_000, BIDS))[RATE] is WARMING_UP
 
 
 def test_a_jump_of_the_clock_empties_the_windows() -> None:
@@ -413,7 +473,7 @@ def test_rows_at_an_interval_have_all_records_up_to_then() -> None:
     assert [row.time_ns for row in rows] == [at_ns(at) for at in (200, 200, 300, 300)]
     assert rows[0].values[0] == 100.01
     assert [row.time_ns for row in scene.stream.advance(at_ns(401))] == [at_ns(400)] * 2
-    assert scene.stream.advance(at_ns(399)) == []
+    assert scene.stream.advance(at_ns(399)) == ()
 
 
 def test_rows_between_a_loss_and_the_next_record_know_of_it() -> None:
