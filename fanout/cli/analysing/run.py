@@ -36,7 +36,7 @@ def run(
             help="tcp://HOST:PORT, tls://HOST:PORT, shm://NAME, ring://NAME, "
             "multicast://GROUP:PORT, journal://DIR or nats://HOST:PORT/CHANNEL, several at once. "
             "They take the place of the inputs of --config.",
-            metavar="[ADDRESS]...",
+            metavar="ADDRESS",
         ),
     ] = None,
     config: Annotated[

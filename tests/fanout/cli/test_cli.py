@@ -37,11 +37,11 @@ def test_help_shows_the_commands_and_examples() -> None:
     "command",
     [
         *("tcp", "shm", "check", "config", "status", "tail", "save", "book", "compare", "simulate"),
-        *("venues", "symbols", "replay", "slots"),
+        *("venues", "symbols", "replay", "slots", "analytics run"),
     ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
-    result = at_once(command, "--help")
+    result = at_once(*command.split(), "--help")
     assert result.returncode == 0
     assert "Example: fanout" in result.stdout
 
