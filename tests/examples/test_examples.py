@@ -43,6 +43,7 @@ from fanout.transports.multicast import MulticastConfig, MulticastTransport
 from fanout.transports.tcp import TcpConfig, TcpTransport
 from tests.clients.nats_streams import CHANNEL, stand
 from tests.clients.test_journal import Folder
+from tests.fanout.cli.analysing.quotes import Market
 from tests.stand import channels
 from tests.stand.channels import new_channel, publish
 from tests.stand.groups import LOOPBACK, free_groups
@@ -334,6 +335,18 @@ async def test_a_journal_is_replayed_at_a_multiple_of_its_speed(tmp_path: Path) 
     assert (result[0], len(result[2])) == (0, 6)
     result = await result_of("journal_replay.py", f"journal://{tmp_path}/no")
     assert result == (1, f"journal://{tmp_path}/no: no channel no: the journal has spot\n", [])
+
+
+async def test_features_of_a_journal_become_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))
+    market, picture = Market(tmp_path / "journal").seconds(30), tmp_path / "features.png"
+    code, errors, lines = await result_of("features_plot.py", market.url, "BTCUSDT", picture)
+    assert (code, errors, lines) == (0, "", [])
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 async def test_trades_come_straight_from_the_venue_with_a_count_per_minute() -> None:
