@@ -97,8 +97,10 @@ class Service:
             while True:
                 connection, _ = self._listener.accept()
                 thread = threading.Thread(target=self._serve, args=[connection])
-                self._threads.append(thread)
                 thread.start()
+                self._threads.append(thread)
+        for each in self._threads:
+            each.join()
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(PeerError, ConnectionError):
@@ -112,8 +114,6 @@ class Service:
         self._over.set()
         with contextlib.suppress(OSError):  # Linux wakes who waits in accept by this alone
             self._listener.shutdown(socket.SHUT_RDWR)
-        for each in self._threads:
-            each.join()
 
 
 @contextmanager
