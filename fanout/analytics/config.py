@@ -95,6 +95,11 @@ class OutputConfig(msgspec.Struct, frozen=True, kw_only=True):
     nats: str | None = None
     nats_subject: str = "fanout.features"
 
+    @property
+    def has_others(self) -> bool:
+        """Whether rows go anywhere but to standard output."""
+        return any(each is not None for each in (self.parquet, self.tcp_port, self.nats))
+
 
 class ProcessingConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How records are processed."""
