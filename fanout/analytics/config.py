@@ -53,7 +53,10 @@ MAX_INPUTS: Final = 64
 MAX_RECORDS: Final = 16_777_216
 """Limit of the records between inputs and processing."""
 
-QUEUE_RECORDS: Final = 65_536
+QUEUE_RECORDS: Final = 16_384
+"""What waits for another input: at 100,000 records a second 5,000 in 50 ms. Some 20 MB of books'
+updates."""
+
 BATCH_RECORDS: Final = 64
 """In a burst the first rows leave while later ones are computed: 64 records take some 2 ms. More
 records in a batch save less than 0.5 us each."""
