@@ -72,14 +72,14 @@ class TrioNatsClient(ThreadedReader, AsyncClient):
                 await trio.sleep(self._pause_left_s(trio.current_time(), current_trio_token()))
                 self._begin()
                 link = self._new_link()
-                self._opened(link, await _result(self._submit(self._opening(link))))
+                self._opened(link, await result_of(self._submit(self._opening(link))))
                 self._waiting = None
             else:
                 self._begin()
                 # One that a cancellation has left behind may have brought something.
                 place = self._subscription.position
                 waiting = self._waiting or self._submit(self._link.read(place))
-                messages = await _result(waiting)
+                messages = await result_of(waiting)
                 self._waiting = None
                 self._take(self._link, messages)
             self._settle()
@@ -105,7 +105,7 @@ class TrioNatsClient(ThreadedReader, AsyncClient):
             await trio.to_thread.run_sync(lambda: self._leave(done, is_last=True))
 
 
-async def _result(waiting: "Future[T]") -> T:
+async def result_of(waiting: "Future[T]") -> T:
     """Wait for what runs in another thread, and leave it running if this is cancelled."""
     is_done, token = trio.Event(), current_trio_token()
 

@@ -53,7 +53,10 @@ MAX_INPUTS: Final = 64
 MAX_RECORDS: Final = 16_777_216
 """Limit of the records between inputs and processing."""
 
-QUEUE_RECORDS: Final = 65_536
+QUEUE_RECORDS: Final = 16_384
+"""What waits for another input: at 100,000 records a second 5,000 in 50 ms. Some 20 MB of books'
+updates."""
+
 BATCH_RECORDS: Final = 64
 """In a burst the first rows leave while later ones are computed: 64 records take some 2 ms. More
 records in a batch save less than 0.5 us each."""
@@ -94,6 +97,11 @@ class OutputConfig(msgspec.Struct, frozen=True, kw_only=True):
     tcp_host: str = "127.0.0.1"
     nats: str | None = None
     nats_subject: str = "fanout.features"
+
+    @property
+    def has_others(self) -> bool:
+        """Whether rows go anywhere but to standard output."""
+        return any(each is not None for each in (self.parquet, self.tcp_port, self.nats))
 
 
 class ProcessingConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,10 @@ in the place of this one while they run.
 import os
 import signal
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import trio
 
 CODE: Final = 128 + signal.SIGTERM
 
@@ -26,3 +29,22 @@ def _end(number: int, frame: FrameType | None) -> None:
     nobody to raise it to: in a callback of the garbage collector, or of an import.
     """
     os._exit(CODE)
+
+
+async def end_on_signals(
+    first: "trio.CancelScope", second: "trio.CancelScope", received: list[int] | None = None
+) -> None:
+    """Cancel the first scope at the first signal, and the second at the next. `received` gets the
+    number of each. Runs until it is cancelled."""
+    import trio  # not every command needs it
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
+        numbers.append(signal.SIGHUP)
+    with trio.open_signal_receiver(*numbers) as signals:
+        async for number in signals:
+            if received is not None:
+                received.append(number)
+            if first.cancel_called:
+                second.cancel()
+            first.cancel()

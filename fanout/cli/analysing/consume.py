@@ -1,6 +1,5 @@
 """The composition of one run: inputs, merger, features, outputs, answers and signals."""
 
-import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -24,6 +23,7 @@ from fanout.cli.inputs import trio_client
 from fanout.cli.memory import freeze
 from fanout.cli.outcome import say
 from fanout.cli.source import Source
+from fanout.cli.termination import end_on_signals
 from fanout.clients.outcomes import without_password
 from fanout.config import HttpConfig
 from fanout.errors import ConfigError
@@ -54,8 +54,8 @@ class Consuming:
             raise ConfigError(
                 "signals: rows have no signals yet, so this table would do nothing: leave it out"
             )
-        self.signal: int | None = None
-        """The number of the signal that ended it."""
+        self.signals: list[int] = []
+        """The numbers of the signals that ended it."""
         self._config = config
         self._sources = tuple(sources)
         self._options = options
@@ -92,7 +92,7 @@ class Consuming:
         exception group."""
         ending, everything = trio.CancelScope(), trio.CancelScope()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._end_on_signals, ending, everything)
+            nursery.start_soon(end_on_signals, ending, everything, self.signals)
             with everything:
                 await self._consume(ending)
             nursery.cancel_scope.cancel()
@@ -199,18 +199,6 @@ class Consuming:
 
             form = FORMS[wanted.format](columns)
             self._outputs.append(await enter(open_stdout(form, listed)))
-
-    async def _end_on_signals(self, first: trio.CancelScope, second: trio.CancelScope) -> None:
-        """End in good order at the first signal, and at once at the next."""
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
-            numbers.append(signal.SIGHUP)
-        with trio.open_signal_receiver(*numbers) as signals:
-            async for number in signals:
-                if first.cancel_called:
-                    second.cancel()
-                self.signal = self.signal or number
-                first.cancel()
 
 
 @asynccontextmanager

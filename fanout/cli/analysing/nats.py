@@ -24,6 +24,7 @@ from fanout.bridge.nats.connection import connected, in_words, package
 from fanout.bridge.nats.options import NatsOptions
 from fanout.cli.outcome import say
 from fanout.clients.nats import LoopThread
+from fanout.clients.nats_trio import result_of
 from fanout.errors import EngineError, UsageError, shown
 from fanout.protocol.jetstream import token
 
@@ -157,19 +158,6 @@ class NatsOutput:
         if self._sending is not None:
             await result_of(self._sending)
             self._sending = None
-
-
-async def result_of(waiting: "Future[None]") -> None:
-    """Wait for what runs in another thread. A cancellation leaves it running."""
-    is_done, token_of_trio = trio.Event(), trio.lowlevel.current_trio_token()
-
-    def wake(_: "Future[None]") -> None:
-        with suppress(trio.RunFinishedError):
-            token_of_trio.run_sync_soon(is_done.set)
-
-    waiting.add_done_callback(wake)
-    await is_done.wait()
-    waiting.result()
 
 
 @asynccontextmanager

@@ -217,5 +217,5 @@ def run(
         )
         consuming = Consuming(consumer, sources, options)
         trio.run(consuming.run)
-        if consuming.signal is not None:
-            raise typer.Exit(128 + consuming.signal)
+        if consuming.signals:
+            raise typer.Exit(128 + consuming.signals[0])

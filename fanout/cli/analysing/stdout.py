@@ -12,7 +12,7 @@ import select
 import stat
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import trio
@@ -78,7 +78,9 @@ class StdoutOutput:
         while rest:
             if not poll.poll(0):
                 await trio.lowlevel.wait_writable(self._descriptor)
-            rest = rest[os.write(self._descriptor, rest[:PIECE_BYTES]) :]
+            # Whoever shares the pipe may have made it non-blocking, and may have filled it since.
+            with suppress(BlockingIOError):
+                rest = rest[os.write(self._descriptor, rest[:PIECE_BYTES]) :]
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -85,12 +85,15 @@ def combined(config: ConsumerConfig, wishes: Wishes) -> ConsumerConfig:
     every_ns = config.every_ns
     if wishes.every is not None:
         every_ns = _duration("--every", wishes.every, least_ns=1_000_000)
+    outputs = _said(config.outputs, wishes.outputs)
+    if outputs.format == "none" and not outputs.has_others:
+        raise UsageError("--format none leaves no output: add --parquet, --tcp-port or --nats")
     return replace(
         config,
         inputs=inputs,
         microprices=wishes.microprices or config.microprices,
         every_ns=every_ns,
-        outputs=_said(config.outputs, wishes.outputs),
+        outputs=outputs,
         processing=_said(config.processing, processing),
     )
 

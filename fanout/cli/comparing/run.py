@@ -6,7 +6,6 @@ had the records are taken instead. A stream on disk that is ahead of the other o
 that little has to be kept.
 """
 
-import signal
 import time
 from collections.abc import Callable
 from typing import Final
@@ -16,6 +15,7 @@ import trio
 from fanout.cli.comparing.sources import Opened
 from fanout.cli.outcome import say
 from fanout.cli.source import told
+from fanout.cli.termination import end_on_signals
 from fanout.clients.outcomes import (
     Disconnected,
     DisconnectedError,
@@ -80,7 +80,7 @@ class Comparing:
             if self._clock is Clock.ARRIVAL:
                 self._reach(side, _now_ns())
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_end_on_signals, ending, waiting)
+            nursery.start_soon(end_on_signals, ending, waiting)
             for side in (0, 1):
                 nursery.start_soon(self._read, side)
             nursery.start_soon(self._tick)
@@ -175,18 +175,6 @@ class Comparing:
                 if quiet_s >= QUIET_S:
                     self._comparison.advance(side, at_ns + int(quiet_s * 1e9))
             self._look()
-
-
-async def _end_on_signals(first: trio.CancelScope, second: trio.CancelScope) -> None:
-    """End the comparison at the first signal, and the wait for late trades at the next."""
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
-        numbers.append(signal.SIGHUP)
-    with trio.open_signal_receiver(*numbers) as signals:
-        async for _ in signals:
-            if first.cancel_called:
-                second.cancel()
-            first.cancel()
 
 
 def _now_ns() -> int:

@@ -440,6 +440,7 @@ def test_an_input_that_is_refused_at_the_start_ends_it(
         (("tcp://h:1", "--every", "1"), 2, "--every '1': no duration"),
         (("tcp://h:1", "--wait", "1 week"), 2, "--wait '1 week': no duration"),
         (("tcp://h:1", "--no-follow"), 2, "--no-follow is for a journal"),
+        (("tcp://h:1", "--format", "none"), 2, "--format none leaves no output"),
         (("tcp://h:1", "--cpu", "4096"), 2, "core 4096 is not there for this process"),
         (("tcp://h:1", "--parquet", "rows.csv"), 2, "a name that ends in .parquet"),
         (("tcp://h:1", "--recovery", "tcp://h:2"), 2, "--recovery is for multicast://"),

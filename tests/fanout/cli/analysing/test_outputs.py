@@ -52,8 +52,12 @@ def row(number: int) -> FeatureRow:
     return FeatureRow(instrument, 10**18 + number, (number + 0.5, None), bytes([0, LOST]))
 
 
-async def test_a_pipe_that_nobody_reads_holds_up_the_output_and_nothing_else() -> None:
+@pytest.mark.parametrize("is_blocking", [True, False])
+async def test_a_pipe_that_nobody_reads_holds_up_the_output_and_nothing_else(
+    is_blocking: bool,
+) -> None:
     reading, writing = os.pipe()
+    os.set_blocking(writing, is_blocking)
     output = StdoutOutput(JsonLines(COLUMNS), LISTED, writing)
     output.add(rows(2_000))
     pieces: list[bytes] = []
