@@ -1,0 +1,59 @@
+"""The prices of one side at which there are own orders, from the best outwards."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final
+
+from fanout.protocol.constants import Side
+from fanout.trading.level import Level
+from fanout.trading.queues import Queue
+
+_PRICE: Final = Struct("<q")
+
+
+class Ladder:
+    """The levels of one side that hold own orders. `keys` are their prices as an update packs
+    them, in the same order: an update that does not contain these bytes leaves the level alone."""
+
+    __slots__ = ("_by_price", "is_bid", "keys", "levels")
+
+    def __init__(self, side: Side) -> None:
+        self.is_bid = side is Side.BID
+        self._by_price: dict[int, Level] = {}
+        self.levels: list[Level] = []
+        self.keys: list[tuple[bytes, Level]] = []
+
+    def at(self, price: int) -> Level | None:
+        """The level of a price."""
+        return self._by_price.get(price)
+
+    def add(self, level: Level) -> None:
+        """Put in the level of a new price."""
+        self._by_price[level.price] = level
+        insort(self.levels, level, key=self._outwards)
+        self._pack()
+
+    def drop(self, level: Level) -> None:
+        """Take a level out."""
+        del self._by_price[level.price]
+        self.levels.remove(level)
+        self._pack()
+
+    def reached_by(self, price: int) -> list[Level]:
+        """The levels that a trade at this price reaches, from the best outwards."""
+        if self.is_bid:
+            return [each for each in self.levels if each.price >= price]
+        return [each for each in self.levels if each.price <= price]
+
+    def queues(self, model: int) -> Iterator[Queue]:
+        """The queues of a model, from the best price outwards."""
+        return (level.queues[model] for level in self.levels)
+
+    def _outwards(self, level: Level) -> int:
+        return -level.price if self.is_bid else level.price
+
+    def _pack(self) -> None:
+        self.keys = [(_PRICE.pack(level.price), level) for level in self.levels]
