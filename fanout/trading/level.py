@@ -42,8 +42,12 @@ class Level:
         if displayed is None:
             return  # the price is beyond the levels shown: nothing is known of it
         explained = self._explained(time) if self.traded else 0
+        if before is None:
+            before = displayed
+        elif displayed >= before:
+            return  # what was added stands behind every order
         for queue in self.queues:
-            queue.change(displayed if before is None else before, displayed, explained, time)
+            queue.change(before, displayed, explained, time)
 
     def _explained(self, time: int) -> int:
         if not time:

@@ -21,7 +21,7 @@ from fanout.protocol.book_records import BookUpdate, OrderUpdate
 from fanout.protocol.constants import BookFlags, TradeKind
 from fanout.protocol.records import Gap, Trade
 from fanout.trading.ladder import Ladder
-from fanout.trading.order import MODELS
+from fanout.trading.order import MODELS, Order
 from fanout.trading.own_orders import OwnOrders
 from fanout.trading.queues import Moment
 from fanout.trading.reports import Report, Trust
@@ -43,11 +43,16 @@ class Market:
     __slots__ = ("_is_steady", "_ladders", "_say", "_trust", "book", "frozen_why", "own", "symbol")
 
     def __init__(
-        self, symbol: str, book: Book, settings: ExchangeSettings, say: Callable[[Report], None]
+        self,
+        symbol: str,
+        book: Book,
+        settings: ExchangeSettings,
+        orders: dict[int, Order],
+        say: Callable[[Report], None],
     ) -> None:
         self.symbol = symbol
         self.book = book
-        self.own = OwnOrders(book, settings, say)
+        self.own = OwnOrders(book, settings, orders, say)
         self._ladders = self.own.ladders
         self._say = say
         self._trust = FeedTrust()
@@ -122,17 +127,20 @@ class Market:
     def _match(self, ladder: Ladder, trade: Trade, now_ns: int) -> None:
         reached = ladder.reached_by(trade.price)
         at = Moment(trade.received_ns, trade.time)
+        is_any_over = False
         for model in MODELS:
             volume = trade.quantity
             for level in reached:
                 is_through = level.price != trade.price
                 for fill in level.queues[model].trade(volume, at, is_through=is_through):
                     volume -= fill.quantity
-                    self.own.made(fill, model, level.price, now_ns, trade.trade_id)
+                    if self.own.made(fill, model, level.price, now_ns, trade.trade_id):
+                        is_any_over = True
         for level in reached:
             if level.price == trade.price:
                 level.note_trade(trade.quantity, trade.time, self.book.prices.time)
-        self.own.tidy(ladder, now_ns)
+        if is_any_over:
+            self.own.tidy(ladder, now_ns)
 
     # The feed.
 

@@ -18,7 +18,7 @@ from fanout.trading import reports
 from fanout.trading.ladder import Ladder
 from fanout.trading.level import Level
 from fanout.trading.order import MODELS, Order
-from fanout.trading.orders import OrderEvent, OrderType, TimeInForce
+from fanout.trading.orders import OrderEvent, OrderType, TimeInForce, after
 from fanout.trading.position import Position
 from fanout.trading.queues import SHARES, Fill, Model, Moment, ProbabilisticQueue, Queue
 from fanout.trading.reports import PositionReport, Report
@@ -32,9 +32,11 @@ Offers = list[tuple[int, int]]
 
 
 class OwnOrders:
-    """The own orders in one symbol. `say` takes the reports."""
+    """The own orders in one symbol. `orders` are those of all symbols that are not over, `say`
+    takes the reports."""
 
     __slots__ = (
+        "_all",
         "_book",
         "_say",
         "_settings",
@@ -46,8 +48,13 @@ class OwnOrders:
     )
 
     def __init__(
-        self, book: Book, settings: ExchangeSettings, say: Callable[[Report], None]
+        self,
+        book: Book,
+        settings: ExchangeSettings,
+        orders: dict[int, Order],
+        say: Callable[[Report], None],
     ) -> None:
+        self._all = orders
         self._book = book
         self._settings = settings
         self._say = say
@@ -79,7 +86,7 @@ class OwnOrders:
             instrument = self._book.instrument
             assert instrument is not None, "`fault` has asked"
             self.positions = [Position(instrument) for _ in MODELS]
-        self.orders[order.order_id] = order
+        self.orders[order.order_id] = self._all[order.order_id] = order
 
     def acknowledge(self, order: Order, now_ns: int, frozen_why: str) -> None:
         """The order reaches the exchange. While fills are frozen it is refused."""
@@ -168,7 +175,7 @@ class OwnOrders:
         """End in the other model what has ended in the lead, and drop what is over."""
         over = [each for each in self.orders.values() if self._settle(each, now_ns)]
         for order in over:
-            del self.orders[order.order_id]
+            del self.orders[order.order_id], self._all[order.order_id]
         for level in list(ladder.levels):
             if level.is_empty:
                 ladder.drop(level)
@@ -184,9 +191,11 @@ class OwnOrders:
                 self._end(order, model, now_ns, f"it is {state.name} in the {lead.name} model")
         return True
 
-    def made(self, fill: Fill, model: Model, price: int, now_ns: int, trade_id: int) -> None:
-        """A queue gave an order a fill."""
-        self._fill(self.orders[fill.order_id], model, price, fill.quantity, now_ns, trade_id)
+    def made(self, fill: Fill, model: Model, price: int, now_ns: int, trade_id: int) -> bool:
+        """A queue gave an order a fill. Returns whether that ended the order."""
+        order = self.orders[fill.order_id]
+        self._fill(order, model, price, fill.quantity, now_ns, trade_id)
+        return not fill.remaining
 
     def _fill(
         self,
@@ -202,7 +211,9 @@ class OwnOrders:
         rate = settings.taker_fee if trade_id is None else settings.maker_fee
         fee = position.money.fee(price, quantity, rate)
         position.fill(order.request.side, price, quantity, fee)
-        order.remaining[model] -= quantity
+        order.remaining[model] = remaining = order.remaining[model] - quantity
+        event = OrderEvent.FILL if remaining else OrderEvent.FILL_ALL
+        order.states[model] = state = after(order.states[model], event, order.order_id)
         self._say(
             reports.Fill(
                 time_ns=now_ns,
@@ -212,14 +223,14 @@ class OwnOrders:
                 side=order.request.side,
                 price=price,
                 quantity=quantity,
+                remaining=remaining,
+                state=state,
                 is_maker=trade_id is not None,
                 fee=position.money.text(fee),
                 trade_id=trade_id,
                 position=position.quantity,
             )
         )
-        event = OrderEvent.FILL if order.remaining[model] else OrderEvent.FILL_ALL
-        self._say(order.turn(model, event, now_ns))
 
     # What can be asked.
 

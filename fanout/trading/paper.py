@@ -58,7 +58,8 @@ class PaperExchange:
         self._messages = 0
         self._reports: list[Report] = []
         self._markets = {
-            symbol: Market(symbol, self.books[symbol], settings, self._say) for symbol in symbols
+            symbol: Market(symbol, self.books[symbol], settings, self._orders, self._say)
+            for symbol in symbols
         }
         self._frozen = set(self._markets)
         """The symbols whose fills are frozen."""
@@ -151,15 +152,7 @@ class PaperExchange:
 
     def _said(self) -> list[Report]:
         said, self._reports = self._reports, []
-        for report in said:
-            self._forget_over(report)
         return said
-
-    def _forget_over(self, report: Report) -> None:
-        order_id = getattr(report, "order_id", None)
-        order = self._orders.get(order_id) if order_id is not None else None
-        if order is not None and order.is_over:
-            del self._orders[order.order_id]
 
     # Orders in.
 
@@ -181,7 +174,6 @@ class PaperExchange:
             event = OrderEvent.SEND if why is None else OrderEvent.REFUSE
             self._say(order.turn(model, event, self.now_ns, why=why or ""))
         if not order.is_over:
-            self._orders[order.order_id] = order
             own.admit(order)
             order.working_due_ns = self.now_ns + self.settings.latencies.acknowledge_ns
             self._post(order, order.working_due_ns, is_cancel=False)

@@ -16,7 +16,7 @@ from fanout.trading.queues import Model
 
 
 class OrderReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Something happened to an order, in one fill model.
+    """Something happened to an order, in one fill model, that is not a fill.
 
     `remaining` is what is left of `quantity` after the event. `front` is the quantity in front of
     it, with own earlier orders; None if it is not in a queue, or nobody knows.
@@ -37,7 +37,7 @@ class OrderReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A part of an order was filled, in one fill model.
+    """A part of an order was filled, in one fill model. `remaining` and `state` are those after it.
 
     `fee` is in the settlement currency, negative for a rebate. `trade_id` is the venue's trade
     whose volume it is, None for a taker, who takes what the book displays. `position` is the
@@ -51,6 +51,8 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     side: Side
     price: int
     quantity: int
+    remaining: int
+    state: OrderState
     is_maker: bool
     fee: str
     trade_id: int | None

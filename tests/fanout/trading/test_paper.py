@@ -17,9 +17,7 @@ IOC, FOK, GTC = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTC
 BOTH = pytest.mark.parametrize("model", [CONSERVATIVE, PROBABILISTIC])
 
 
-def test_trades_and_the_level_move_the_front_and_a_trade_through_fills_the_rest() -> (
-    None
-):
+def test_trades_and_the_level_move_the_front_and_a_trade_through_fills_the_rest() -> None:
     world = World(bids=[(1000, 10)], asks=[(1010, 10)])
     order = world.place(BUY, 1000, 5)
     assert world.front(order) == 10
@@ -441,7 +439,6 @@ def test_an_order_that_the_lead_has_filled_ends_in_the_other_model_too() -> None
 
 def test_an_order_that_is_refused_in_one_model_works_in_the_other() -> None:
     world = World(bids=[(99, 1)])
-    from fanout.trading.orders import OrderRequest
 
     request = OrderRequest(symbol="X", side=BUY, price=100, quantity=5)
     order, reports = world.exchange.submit(request, refused={PROBABILISTIC: "its limit"})

@@ -197,18 +197,21 @@ class World:
             if isinstance(each, Fill) and each.model is model
         ]
 
-    def history(self, order_id: int, model: Model = CONSERVATIVE) -> list[OrderReport]:
+    def history(self, order_id: int, model: Model = CONSERVATIVE) -> list[OrderReport | Fill]:
         return [
             each
             for each in self.said
-            if isinstance(each, OrderReport) and each.order_id == order_id and each.model is model
+            if isinstance(each, OrderReport | Fill)
+            and each.order_id == order_id
+            and each.model is model
         ]
 
     def states(self, order_id: int, model: Model = CONSERVATIVE) -> list[str]:
         return [each.state.name for each in self.history(order_id, model)]
 
     def why(self, order_id: int, model: Model = CONSERVATIVE) -> str:
-        return self.history(order_id, model)[-1].why
+        last = self.history(order_id, model)[-1]
+        return last.why if isinstance(last, OrderReport) else ""
 
     def held(self, model: Model = CONSERVATIVE) -> int:
         position = self.exchange.position(self.instrument.symbol, model)
