@@ -213,7 +213,7 @@ class PaperExchange:
 
     def orders(self, symbol: str) -> list[Order]:
         """The orders of a symbol that are not over, oldest first."""
-        return [each for each in self._orders.values() if each.request.symbol == symbol]
+        return list(self._market(symbol).own.orders.values())
 
     def front_of(self, order_id: int, model: Model) -> int | None:
         """The quantity in front of an order, with own earlier orders. None if it is in no queue,
@@ -223,11 +223,13 @@ class PaperExchange:
             return None
         return self._markets[order.request.symbol].own.front_of(order, model)
 
-    def open_orders(self) -> tuple[int, ...]:
-        """The orders that could still be filled, in any model. The queues are read as well as the
-        states, so this proves that nothing is open when it is empty."""
-        queued = [market.own.queued() for market in self._markets.values()]
-        return tuple(sorted({*self._orders, *(one for each in queued for one in each)}))
+    def open_orders(self, symbol: str | None = None) -> tuple[int, ...]:
+        """The orders that could still be filled in any model, of one symbol or of all. The queues
+        are read as well as the states. So it proves that nothing is open when it is empty."""
+        markets = self._markets.values() if symbol is None else [self._market(symbol)]
+        return tuple(
+            sorted({one for each in markets for one in (*each.own.orders, *each.own.queued())})
+        )
 
     def working(self, symbol: str, model: Model, side: Side) -> int:
         """The quantity of the orders of a side that are on their way or working."""
