@@ -1,9 +1,9 @@
-"""From quotes to orders: what works is compared with what is wanted, and new orders pass the limits.
+"""From quotes to orders: what works is compared with what is wanted.
 
-An order at a wanted price stays, and keeps its place in the queue. One at another price is cancelled
-once it has worked for the minimum life of a quote. An order is cancelled at once if its whole side
-is no longer wanted, or if it is larger than wanted. A new order waits until the order that it
-replaces has ended.
+An order at a wanted price stays, and keeps its place in the queue. One at another price is
+cancelled once it has worked for the minimum life of a quote. An order is cancelled at once if its
+whole side is no longer wanted, or if it is larger than wanted. A new order waits until the order
+that it replaces has ended, and has to pass the limits.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from fanout.trading.strategies.rounding import quotes_of, require_positive
 
 
 class AvellanedaStoikov(msgspec.Struct, frozen=True, kw_only=True):
-    """Quotes the reservation price plus and minus half the spread. See the module for the parameters;
-    `tau` is in seconds. `quantity` and `position_limit` are at the instrument's exponent."""
+    """Quotes the reservation price plus and minus half the spread. See the module for the
+    parameters. `quantity` and `position_limit` are at the instrument's exponent."""
 
     gamma: float
     sigma: float

@@ -74,12 +74,14 @@ def _passive_ask(view: View, price: float) -> tuple[int, tuple[str, ...]]:
 def sizes(view: View, *, quantity: int, position_limit: int) -> tuple[int, int, tuple[str, ...]]:
     """The quantities to buy and to sell, and what was clamped.
 
-    The side that increases the position shrinks in proportion to it, to zero at the limit. Both
-    are rounded down to the lot.
+    The side that increases the position shrinks in proportion to it, to zero at the limit. It is
+    rounded up to the lot, so that one lot stays until the limit, but never beyond the limit. The
+    other side is rounded down.
     """
     lot, position = view.instrument.lot or 1, view.position
     room = max(position_limit - abs(position), 0)
-    increasing = min(quantity * room // position_limit, room) // lot * lot
+    share = -(-quantity * room // (position_limit * lot)) * lot
+    increasing = min(share, quantity // lot * lot, room // lot * lot)
     whole = quantity // lot * lot
     # What closes the position may open the opposite one, as far as the limit goes.
     reducing = min(whole, (position_limit + abs(position)) // lot * lot)
