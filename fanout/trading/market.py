@@ -19,6 +19,7 @@ from fanout.clients.books import Book
 from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate, OrderUpdate
 from fanout.protocol.constants import BookFlags, TradeKind
+from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Gap, Trade
 from fanout.trading.ladder import Ladder
 from fanout.trading.order import MODELS, Order
@@ -40,7 +41,17 @@ class Market:
     """A symbol: its book, whether the feed can be trusted, and the own orders. `say` takes the
     reports."""
 
-    __slots__ = ("_is_steady", "_ladders", "_say", "_trust", "book", "frozen_why", "own", "symbol")
+    __slots__ = (
+        "_is_steady",
+        "_ladders",
+        "_say",
+        "_trust",
+        "_units",
+        "book",
+        "frozen_why",
+        "own",
+        "symbol",
+    )
 
     def __init__(
         self,
@@ -58,6 +69,8 @@ class Market:
         self._trust = FeedTrust()
         self.frozen_why = self._trust.why
         """Why fills are frozen, empty if they are not."""
+        self._units: object = None
+        """The units of the first book. Orders and positions are in them."""
         self._is_steady = False
         """Whether the levels are those of the book before the update that comes now."""
 
@@ -167,7 +180,13 @@ class Market:
     def look_again(self, now_ns: int) -> None:
         """Go on with fills if the book is known again."""
         if self.book.is_known:
-            self._trust.trust()
+            units = _units(self.book.instrument)
+            if self._units is None or self._units == units:
+                self._units = units
+                self._trust.trust()
+            else:
+                self._trust.trust()
+                self._trust.distrust(f"the units of {self.symbol} have changed: start a new run")
         self._look(now_ns)
 
     def _look(self, now_ns: int) -> None:
@@ -175,7 +194,7 @@ class Market:
         if was and not why and not self.book.is_known:
             return  # between two parts of an update no level is known
         self.frozen_why = why
-        if why and not was:
+        if why and why != was:
             self._freeze(why, now_ns)
         elif was and not why:
             self._thaw(was, now_ns)
@@ -190,3 +209,16 @@ class Market:
             level.resume(shown_at(prices, side, level.price), prices.time)
         self._is_steady = self._is_plain(prices)
         self._say(Trust(time_ns=now_ns, symbol=self.symbol, is_frozen=False, why=why))
+
+
+def _units(instrument: Instrument | None) -> object:
+    """All that gives the numbers of an instrument their meaning."""
+    assert instrument is not None, "a known book has one"
+    return (
+        instrument.price_exponent,
+        instrument.quantity_exponent,
+        instrument.time_exponent,
+        instrument.contract_mantissa,
+        instrument.contract_exponent,
+        instrument.type.is_inverse,
+    )

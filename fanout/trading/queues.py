@@ -252,8 +252,5 @@ class ProbabilisticQueue(Queue):
 
     def _after(self, front: int, before: int, decrease: int) -> int:
         back = max(before * PARTS - front, 0)
-        if not front:
-            return 0
-        lost = self._share(decrease, front, back)
-        # No more can have gone from behind than was there.
-        return max(front - max(lost, decrease - back), 0)
+        # Where more would have gone from behind than was there, the caller takes the new quantity.
+        return front - self._share(decrease, front, back) if front else 0

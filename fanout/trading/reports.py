@@ -77,7 +77,8 @@ class PositionReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Trust(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Fills of a symbol were frozen, or go on. `why` is the reason of the freeze."""
+    """Fills of a symbol were frozen, are frozen for another reason now, or go on. `why` is the
+    reason of the freeze."""
 
     time_ns: int
     symbol: str

@@ -189,6 +189,39 @@ def test_a_book_that_is_older_than_the_trade_does_not_explain_it() -> None:
     assert world.front(order, PROBABILISTIC) == 40
 
 
+def test_a_trade_at_the_very_time_of_the_book_explains_the_next_decrease() -> None:
+    """It may have been in that book or not; the front moves once."""
+    world = World(bids=[(100, 100)])
+    order = world.place(BUY, 100, 5)
+    world.book([(100, 200)])
+    world.trade(100, 50, time=world.ms)
+    world.book([(100, 150)])
+    assert world.front(order, PROBABILISTIC) == 50
+
+
+def test_a_whole_book_without_the_level_leaves_nothing_in_front() -> None:
+    world = World(bids=[(100, 10)])
+    order = world.place(BUY, 100, 5)
+    world.book([(100, 9)])
+    world.whole([(99, 1)], [(101, 1)])
+    assert world.front(order) == 0
+
+
+def test_a_book_in_other_units_freezes_fills_for_good() -> None:
+    world = World(bids=[(100, 10)])
+    order = world.place(BUY, 100, 5)
+    world.instrument = msgspec.structs.replace(X, price_exponent=-1)
+    world.book([(100, 0)])
+    assert world.front(order) == 10
+    world.whole([(1000, 3)], [(1010, 3)])
+    why = "the units of X have changed: start a new run"
+    assert world.exchange.frozen_why("X") == why
+    refused = world.place(BUY, 100, 5)
+    assert world.why(refused) == why
+    world.trade(99, 50)
+    assert world.fills() == []
+
+
 @pytest.mark.parametrize("kind", [TradeKind.RPI, TradeKind.INSURANCE_FUND, TradeKind.ADL])
 def test_trades_that_take_from_no_displayed_order_fill_nothing(kind: TradeKind) -> None:
     world = World(bids=[(99, 1)])
@@ -368,6 +401,7 @@ def test_missing_trades_freeze_fills_until_all_of_them_are_accounted_for() -> No
     world.gap(5, 6, GapState.BACK_FILLED)
     world.trade(100, 5)
     assert world.exchange.frozen_why("X") == "trades 7 to 9 are missing"
+    world.gap(1, 2, GapState.NO_TRADE)
     world.gap(7, 9, GapState.UNRECOVERABLE)
     assert world.exchange.frozen_why("X") == ""
     assert world.fills() == []

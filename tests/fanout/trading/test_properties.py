@@ -168,7 +168,7 @@ def check_frozen(world: World) -> None:
     is_frozen = True
     for each in world.said:
         if isinstance(each, Trust):
-            assert each.is_frozen is not is_frozen
+            assert each.is_frozen or is_frozen
             is_frozen = each.is_frozen
         assert not (isinstance(each, Fill) and is_frozen)
 
