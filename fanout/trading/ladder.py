@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
 from fanout.protocol.constants import Side
 from fanout.trading.level import Level
-from fanout.trading.queues import Queue
 
 _PRICE: Final = Struct("<q")
 
@@ -47,10 +45,6 @@ class Ladder:
         if self.is_bid:
             return [each for each in self.levels if each.price >= price]
         return [each for each in self.levels if each.price <= price]
-
-    def queues(self, model: int) -> Iterator[Queue]:
-        """The queues of a model, from the best price outwards."""
-        return (level.queues[model] for level in self.levels)
 
     def _outwards(self, level: Level) -> int:
         return -level.price if self.is_bid else level.price

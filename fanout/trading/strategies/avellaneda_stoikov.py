@@ -14,33 +14,18 @@ from __future__ import annotations
 
 import math
 
-import msgspec
-
-from fanout.trading.reports import Fill
-from fanout.trading.strategies.base import Quotes, View
-from fanout.trading.strategies.rounding import quotes_of, require_positive
+from fanout.trading.strategies.base import Quotes, Stateless, View
+from fanout.trading.strategies.rounding import quotes_of
 
 
-class AvellanedaStoikov(msgspec.Struct, frozen=True, kw_only=True):
+class AvellanedaStoikov(Stateless, frozen=True, kw_only=True):
     """Quotes the reservation price plus and minus half the spread. See the module for the
-    parameters. `quantity` and `position_limit` are at the instrument's exponent."""
+    parameters."""
 
     gamma: float
     sigma: float
     k: float
     tau: float
-    quantity: int
-    position_limit: int
-
-    def __post_init__(self) -> None:
-        require_positive(
-            gamma=self.gamma,
-            sigma=self.sigma,
-            k=self.k,
-            tau=self.tau,
-            quantity=self.quantity,
-            position_limit=self.position_limit,
-        )
 
     @property
     def spread(self) -> float:
@@ -67,9 +52,3 @@ class AvellanedaStoikov(msgspec.Struct, frozen=True, kw_only=True):
             quantity=self.quantity,
             position_limit=self.position_limit,
         )
-
-    def filled(self, fill: Fill) -> None:
-        """Nothing: the position is in the view."""
-
-    def stopped(self, why: str) -> None:
-        """Nothing to undo."""

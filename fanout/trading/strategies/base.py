@@ -12,13 +12,15 @@ desk compares what works with what is wanted, and asks the limits.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+import math
+from typing import ClassVar, NamedTuple, Protocol
 
 import msgspec
 
 from fanout.protocol.book_records import Level
 from fanout.protocol.fixedpoint import to_float
 from fanout.protocol.instrument import Instrument
+from fanout.trading.errors import LimitsError
 from fanout.trading.reports import Fill
 
 
@@ -75,3 +77,30 @@ class Strategy(Protocol):
 
     def stopped(self, why: str) -> None:
         """The kill switch was pulled: nothing works any more."""
+
+
+class Stateless(msgspec.Struct, frozen=True, kw_only=True):
+    """A strategy whose quotes follow from the view alone.
+
+    It quotes `quantity` on each side, and holds at most `position_limit`; both are at the
+    instrument's exponent.
+    """
+
+    quantity: int
+    position_limit: int
+
+    def __post_init__(self) -> None:
+        """Raises `LimitsError` for a setting that is not finite or not above 0."""
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if name not in self.may_be_zero and not (math.isfinite(value) and value > 0):
+                raise LimitsError(f"{name} is {value}; it has to be finite and above 0")
+
+    may_be_zero: ClassVar[tuple[str, ...]] = ()
+    """Settings that the strategy itself looks at."""
+
+    def filled(self, fill: Fill) -> None:
+        """Nothing: the position is in the view."""
+
+    def stopped(self, why: str) -> None:
+        """Nothing to undo."""

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import ClassVar
 
 from fanout.trading.errors import LimitsError
-from fanout.trading.reports import Fill
-from fanout.trading.strategies.base import Quotes, View
-from fanout.trading.strategies.rounding import quotes_of, require_positive
+from fanout.trading.strategies.base import Quotes, Stateless, View
+from fanout.trading.strategies.rounding import quotes_of
 
 
-class Basic(msgspec.Struct, frozen=True, kw_only=True):
+class Basic(Stateless, frozen=True, kw_only=True):
     """Quotes the mid plus and minus half of `spread_bps`.
 
     `min_spread` and `max_spread` bound the spread, in units of the quote currency. `skew_bps` is
-    how far both quotes move against the position when it is at `position_limit`. `quantity` and
-    `position_limit` are at the instrument's exponent.
+    how far both quotes move against the position when it is at `position_limit`.
     """
 
     spread_bps: float
     min_spread: float
     max_spread: float
     skew_bps: float
-    quantity: int
-    position_limit: int
+
+    may_be_zero: ClassVar[tuple[str, ...]] = ("skew_bps",)
 
     def __post_init__(self) -> None:
-        require_positive(
-            spread_bps=self.spread_bps,
-            min_spread=self.min_spread,
-            max_spread=self.max_spread,
-            quantity=self.quantity,
-            position_limit=self.position_limit,
-        )
+        super().__post_init__()
         if self.min_spread > self.max_spread:
             raise LimitsError(f"min_spread {self.min_spread} is above max_spread {self.max_spread}")
         if not 0 <= self.skew_bps < float("inf"):
@@ -55,9 +47,3 @@ class Basic(msgspec.Struct, frozen=True, kw_only=True):
             position_limit=self.position_limit,
             clamps=bound,
         )
-
-    def filled(self, fill: Fill) -> None:
-        """Nothing: the position is in the view."""
-
-    def stopped(self, why: str) -> None:
-        """Nothing to undo."""

@@ -14,19 +14,15 @@ from __future__ import annotations
 
 import math
 
-import msgspec
-
-from fanout.trading.reports import Fill
-from fanout.trading.strategies.base import Quotes, View
-from fanout.trading.strategies.rounding import quotes_of, require_positive
+from fanout.trading.strategies.base import Quotes, Stateless, View
+from fanout.trading.strategies.rounding import quotes_of
 
 
-class Glft(msgspec.Struct, frozen=True, kw_only=True):
+class Glft(Stateless, frozen=True, kw_only=True):
     """Quotes the mid at the distances above.
 
     `gamma` is the risk aversion, `sigma` the volatility in price per sqrt(second), `k` the decay
     and `a` the level of the fill intensity, `delta` the size of an order in units of the base.
-    `quantity` and `position_limit` are at the instrument's exponent.
     """
 
     gamma: float
@@ -34,19 +30,6 @@ class Glft(msgspec.Struct, frozen=True, kw_only=True):
     k: float
     a: float
     delta: float
-    quantity: int
-    position_limit: int
-
-    def __post_init__(self) -> None:
-        require_positive(
-            gamma=self.gamma,
-            sigma=self.sigma,
-            k=self.k,
-            a=self.a,
-            delta=self.delta,
-            quantity=self.quantity,
-            position_limit=self.position_limit,
-        )
 
     @property
     def c1(self) -> float:
@@ -81,9 +64,3 @@ class Glft(msgspec.Struct, frozen=True, kw_only=True):
             quantity=self.quantity,
             position_limit=self.position_limit,
         )
-
-    def filled(self, fill: Fill) -> None:
-        """Nothing: the position is in the view."""
-
-    def stopped(self, why: str) -> None:
-        """Nothing to undo."""

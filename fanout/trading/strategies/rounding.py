@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from fanout.trading.errors import LimitsError, StrategyError
+from fanout.trading.errors import StrategyError
 from fanout.trading.strategies.base import Quoted, Quotes, View
 
 _SLACK: Final = 1e-9
@@ -91,10 +91,3 @@ def sizes(view: View, *, quantity: int, position_limit: int) -> tuple[int, int, 
         buying, selling = reducing, increasing
     clamps = () if increasing == whole else (f"the position of {position} shrinks one side",)
     return buying, selling, clamps
-
-
-def require_positive(**values: float) -> None:
-    """Raises `LimitsError` for a setting that is not finite or not above 0."""
-    for name, value in values.items():
-        if not math.isfinite(value) or value <= 0:
-            raise LimitsError(f"{name} is {value}; it has to be finite and above 0")

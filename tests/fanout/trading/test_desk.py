@@ -324,6 +324,47 @@ def test_data_that_goes_stale_kills_while_other_symbols_trade() -> None:
     assert world.desk.kill.why == "stale_ms is 7, above the limit of 5"
 
 
+def test_a_switch_that_was_pulled_keeps_its_first_reason() -> None:
+    strategy = Fixed([(100, 5)], [])
+    world = DeskWorld(strategy)
+    assert world.desk is not None
+    world.desk.pull(KillCause.COMMAND, "first")
+    assert world.desk.pull(KillCause.SIGNAL, "second") == []
+    assert strategy.stops == ["first"]
+
+
+def test_a_book_with_one_side_gets_no_quotes() -> None:
+    world = DeskWorld(Fixed([(100, 5)], []))
+    world.tick()
+    world.book([], [(101, 0), (102, 0)])
+    world.tick(2)
+    assert world.working() == []
+    assert world.desk is not None
+    assert world.desk.kill.is_armed
+
+
+def test_a_strategy_that_fails_leaves_the_others_alone() -> None:
+    world = World(others=("Y",))
+    settings = DeskSettings(min_life_ns=0)
+    bad = Desk(world.exchange, "X", Fixed(None, []), limits=OFF, settings=settings)  # type: ignore[arg-type]
+    good = Desk(world.exchange, "Y", Fixed([(100, 5)], []), limits=OFF, settings=settings)
+    world.instrument = replace(X, symbol="Y", index=1)
+    for _ in range(3):
+        reports = world.whole([(100, 9)], [(101, 9)])
+        for desk in (bad, good):
+            desk.answer(reports)
+    assert (bad.kill.is_armed, good.kill.is_armed) == (False, True)
+    assert len(world.exchange.orders("Y")) == 1
+
+
+def test_limits_that_do_not_kill_let_the_desk_go_on() -> None:
+    world = DeskWorld(Fixed([(99, 5)], []), limits=replace(OFF, stale_ms=5))
+    assert world.desk is not None
+    world.tick()
+    world.desk.advance((world.ms + 50) * MS)
+    assert world.desk.kill.is_armed
+
+
 def test_a_minimum_life_below_zero_is_refused() -> None:
     with pytest.raises(LimitsError, match="min_life_ns is -1"):
         DeskSettings(min_life_ns=-1)

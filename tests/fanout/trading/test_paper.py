@@ -4,12 +4,21 @@ import msgspec
 import pytest
 
 from fanout.clients.outcomes import Disconnected, UnknownSymbolError
-from fanout.protocol import BookFlags, FeedState, GapState, TradeKind
-from fanout.trading.errors import UnknownOrderError
+from fanout.protocol import (
+    BookFlags,
+    BookUpdate,
+    FeedState,
+    GapState,
+    OrderUpdate,
+    Quote,
+    TradeKind,
+    pack_orders,
+)
+from fanout.trading.errors import LimitsError, UnknownOrderError
 from fanout.trading.orders import OrderRequest, OrderType, TimeInForce
 from fanout.trading.reports import OrderReport, Trust
 from fanout.trading.trust import FeedTrust
-from tests.fanout.trading.world import BUY, CONSERVATIVE, PROBABILISTIC, SELL, World, X
+from tests.fanout.trading.world import BUY, CONSERVATIVE, MS, PROBABILISTIC, SELL, World, X
 
 POST_ONLY, MARKET, LIMIT = OrderType.POST_ONLY, OrderType.MARKET, OrderType.LIMIT
 IOC, FOK, GTC = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTC
@@ -484,6 +493,121 @@ def test_an_order_that_is_refused_in_one_model_works_in_the_other() -> None:
     world.trade(100, 5)
     assert (world.held(), world.held(PROBABILISTIC)) == (5, 0)
     assert world.exchange.order(order) is None
+
+
+def test_before_the_first_book_an_order_is_refused_at_once() -> None:
+    world = World(others=("Y",))
+    world.instrument = msgspec.structs.replace(X, symbol="Y")
+    order = world.send(BUY, 100, 5)
+    assert world.states(order) == ["REFUSED"]
+    assert world.why(order) == "no book of Y has come yet"
+    assert world.exchange.position_reports("Y") == []
+
+
+def test_records_of_other_symbols_and_quotes_change_nothing() -> None:
+    world = World(bids=[(100, 10)])
+    order = world.place(BUY, 100, 5)
+    world.instrument = msgspec.structs.replace(X, symbol="Z")
+    world.whole([(100, 1)], [(101, 1)])
+    world.trade(100, 50)
+    world.gap(1, 2, GapState.OPEN)
+    world.take(Quote(X, 9, world.ms, 100, 1, 101, 1, world.seq + 1, (world.ms + 1) * MS))
+    assert world.front(order) == 10
+    assert world.exchange.frozen_why("X") == ""
+
+
+def test_an_update_that_cannot_be_read_freezes_its_book_and_nothing_else() -> None:
+    world = World()
+    good = world.exchange.books["X"].instrument
+    assert good is not None
+    world.take(BookUpdate(good, 9, world.ms, b"short", b"", seq=9, received_ns=world.ms * MS))
+    assert "short" in world.exchange.frozen_why("X") or "16" in world.exchange.frozen_why("X")
+    world.whole([(100, 1)], [(101, 1)])
+    assert world.exchange.frozen_why("X") == ""
+
+
+def test_time_does_not_go_back() -> None:
+    world = World()
+    now_ns = world.exchange.now_ns
+    assert world.exchange.advance(now_ns - 1) == []
+    world.trade(100, 1, received_ms=5)
+    assert world.exchange.now_ns == now_ns
+
+
+def test_every_order_can_be_cancelled_at_once() -> None:
+    world = World()
+    for price in (98, 99, 100):
+        world.place(BUY, price, 5)
+    world.exchange.cancel_all()
+    world.pass_time()
+    assert world.exchange.open_orders() == ()
+
+
+def test_without_times_of_the_venue_a_trade_and_an_update_count_once() -> None:
+    """Nobody knows which of them came first, so a trade uses up what the book moved, and explains
+    the next decrease too."""
+    world = World(bids=[(100, 100)])
+    order = world.place(BUY, 100, 5)
+    world.book([(100, 60)], time=0)
+    world.trade(100, 50, time=0)
+    assert world.front(order) == 50
+    world.book([(100, 90)], time=0)
+    world.trade(100, 10, time=0)
+    world.book([(100, 80)], time=0)
+    assert world.front(order, PROBABILISTIC) == 40
+
+
+def test_a_large_order_walks_deep_into_the_book() -> None:
+    asks = [(101 + each, 1) for each in range(100)]
+    world = World(asks=asks)
+    world.place(BUY, 180, 90)
+    assert world.fills() == [(1, price, 1) for price, _ in asks[:80]]
+
+
+def test_what_was_taken_is_there_again_when_the_level_has_gone_and_come_back() -> None:
+    world = World(asks=[(101, 5), (110, 5)])
+    world.place(BUY, 101, 5, LIMIT, IOC)
+    world.book([], [(101, 0)])
+    world.place(BUY, 101, 1, LIMIT, IOC)
+    world.book([], [(101, 3)])
+    world.place(BUY, 101, 9, LIMIT, IOC)
+    assert [quantity for _, _, quantity in world.fills()] == [5, 3]
+
+
+def test_a_trade_of_less_than_a_lot_fills_nothing() -> None:
+    world = World(msgspec.structs.replace(X, lot=5), bids=[(99, 1)])
+    world.place(BUY, 100, 5)
+    world.trade(100, 4)
+    assert world.fills() == []
+
+
+def test_a_book_by_order_gives_the_same_fronts() -> None:
+    world = World(others=("Y",))
+    y = world.instrument = msgspec.structs.replace(X, symbol="Y")
+    orders = [(1, 100, 6), (2, 100, 4)], [(3, 101, 5)]
+
+    def update(
+        bids: list[tuple[int, int, int]], asks: list[tuple[int, int, int]], seq: int
+    ) -> None:
+        world.ms += 1
+        flags = BookFlags.WHOLE if seq == 1 else BookFlags.NONE
+        world.take(
+            OrderUpdate(
+                y, seq, world.ms, pack_orders(bids), pack_orders(asks), flags, seq, world.ms * MS
+            )
+        )
+
+    update(*orders, 1)
+    order = world.place(BUY, 100, 5)
+    assert world.front(order) == 10
+    update([(1, 100, 0)], [], 2)
+    assert world.front(order) == 4
+
+
+@pytest.mark.parametrize("name", ["maker_fee", "taker_fee"])
+def test_a_fee_above_the_value_is_refused(name: str) -> None:
+    with pytest.raises(LimitsError, match=f"the {name[:5]} fee of 100,000,001 exceeds"):
+        World(**{name: 10**8 + 1})
 
 
 def test_trust_keeps_the_first_reason() -> None:

@@ -90,6 +90,14 @@ def test_credits_at_one_time_are_one() -> None:
     assert place.credits == [(1, 5)]
 
 
+def test_what_is_left_of_a_credit_stays() -> None:
+    place = Place(1, 5, 1000, THEN)
+    place.note(7, 10)
+    assert place.spend(5, 4) == 0
+    assert place.spend(5, 9) == 3
+    assert place.credits == []
+
+
 def test_an_order_that_is_not_there_has_no_front_and_leaves_nothing() -> None:
     queue = Queue(1)
     queue.leave(3)

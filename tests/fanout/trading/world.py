@@ -50,6 +50,7 @@ class World:
         taker_fee: int = 0,
         weight: Weight = Weight.LINEAR,
         lead: Model = CONSERVATIVE,
+        others: tuple[str, ...] = (),
         bids: Levels = ((100, 10), (99, 10)),
         asks: Levels = ((101, 10), (102, 10)),
     ) -> None:
@@ -61,7 +62,7 @@ class World:
             lead=lead,
         )
         self.instrument = instrument
-        self.exchange = PaperExchange(settings, [instrument.symbol])
+        self.exchange = PaperExchange(settings, [instrument.symbol, *others])
         self.ms = START_MS
         self.seq = 0
         self.said: list[Report] = []
