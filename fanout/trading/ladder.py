@@ -16,9 +16,10 @@ class Ladder:
     """The levels of one side that hold own orders. `keys` are their prices as an update packs
     them, in the same order: an update that does not contain these bytes leaves the level alone."""
 
-    __slots__ = ("_by_price", "is_bid", "keys", "levels")
+    __slots__ = ("_by_price", "is_bid", "keys", "levels", "side")
 
     def __init__(self, side: Side) -> None:
+        self.side = side
         self.is_bid = side is Side.BID
         self._by_price: dict[int, Level] = {}
         self.levels: list[Level] = []

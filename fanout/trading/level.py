@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from fanout.trading.queues import Queue
+
+MAX_TRADED: Final = 64
+"""Trades that a level keeps apart until the book shows them. Beyond that the two oldest become one,
+at the later time."""
 
 
 class Level:
@@ -34,7 +39,11 @@ class Level:
         too: whichever holds, the front moves too little and not too much.
         """
         if not trade_time or trade_time >= book_time:
-            self.traded.append((trade_time, volume))
+            traded = self.traded
+            traded.append((trade_time, volume))
+            if len(traded) > MAX_TRADED:
+                (_, oldest), (later, other) = traded[:2]
+                traded[:2] = [(later, oldest + other)]
 
     def change(self, displayed: int | None, time: int) -> None:
         """The book shows another quantity, as of the venue's time."""

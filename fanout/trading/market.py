@@ -87,20 +87,10 @@ class Market:
             self._updated_slowly(prices, now_ns)
             return
         bids, asks = self._ladders
-        packed = update.packed_bids
-        if packed:
-            for key, level in bids.keys:
-                if key in packed:
-                    displayed = prices.quantity_at(0, level.price)  # type: ignore[arg-type]
-                    if displayed != level.displayed:
-                        level.change(displayed, prices.time)
-        packed = update.packed_asks
-        if packed:
-            for key, level in asks.keys:
-                if key in packed:
-                    displayed = prices.quantity_at(1, level.price)  # type: ignore[arg-type]
-                    if displayed != level.displayed:
-                        level.change(displayed, prices.time)
+        if bids.keys and update.packed_bids:
+            _change(bids, update.packed_bids, prices)
+        if asks.keys and update.packed_asks:
+            _change(asks, update.packed_asks, prices)
 
     def _updated_slowly(self, prices: OrderBook, now_ns: int) -> None:
         if not prices.is_consistent:
@@ -209,6 +199,16 @@ class Market:
             level.resume(shown_at(prices, side, level.price), prices.time)
         self._is_steady = self._is_plain(prices)
         self._say(Trust(time_ns=now_ns, symbol=self.symbol, is_frozen=False, why=why))
+
+
+def _change(ladder: Ladder, packed: bytes, prices: OrderBook) -> None:
+    """Hand on the new quantities of the own levels that an update names. It may name a price by
+    chance, at the seam of two numbers: then the quantity is what it was."""
+    for key, level in ladder.keys:
+        if key in packed:
+            displayed = prices.quantity_at(ladder.side, level.price)
+            if displayed != level.displayed:
+                level.change(displayed, prices.time)
 
 
 def _units(instrument: Instrument | None) -> object:

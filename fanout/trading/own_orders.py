@@ -13,12 +13,13 @@ from collections.abc import Callable
 from typing import Final
 
 from fanout.clients.books import Book
+from fanout.protocol.book_records import Level as BookLevel
 from fanout.protocol.constants import Side
 from fanout.trading import reports
 from fanout.trading.ladder import Ladder
 from fanout.trading.level import Level
 from fanout.trading.order import MODELS, Order
-from fanout.trading.orders import OrderEvent, OrderType, TimeInForce, after
+from fanout.trading.orders import OrderEvent, OrderRequest, OrderType, TimeInForce, after
 from fanout.trading.position import Position
 from fanout.trading.queues import SHARES, Fill, Model, Moment, ProbabilisticQueue, Queue
 from fanout.trading.reports import PositionReport, Report
@@ -117,8 +118,11 @@ class OwnOrders:
     def _clash(self, order: Order, model: Model, offers: Offers) -> str:
         """Why an order that meets others is refused; empty if it is not."""
         request = order.request
-        if request.type is OrderType.POST_ONLY and offers:
-            return f"post-only would take at {offers[0][0]}"
+        if request.type is OrderType.POST_ONLY:
+            # What we took is displayed still, and counts here: so no order rests against it.
+            best = self._opposite_best(request.side)
+            if best is not None and _reaches(request, best.price):
+                return f"post-only would take at {best.price}"
         reach = request.price if order.can_rest else offers[-1][0] if offers else None
         if reach is None:
             return ""
@@ -126,6 +130,9 @@ class OwnOrders:
             if level.queues[model].places:
                 return f"it would trade with our own order at {level.price}"
         return ""
+
+    def _opposite_best(self, side: Side) -> BookLevel | None:
+        return self._book.best_ask if side is Side.BID else self._book.best_bid
 
     def _work(self, order: Order, model: Model, offers: Offers, short: int, now_ns: int) -> None:
         if short and order.can_rest:
@@ -284,3 +291,9 @@ class OwnOrders:
             unrealised=None if mark is None else text(held.unrealised(mark, parts=2)),
             equity=None if mark is None else text(held.equity(mark, parts=2)),
         )
+
+
+def _reaches(request: OrderRequest, price: int) -> bool:
+    """Whether a limit order would trade with an opposite order at this price."""
+    assert request.price is not None, "a limit has a price"
+    return price <= request.price if request.side is Side.BID else price >= request.price

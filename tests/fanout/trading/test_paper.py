@@ -258,6 +258,13 @@ def test_post_only_that_would_take_is_refused() -> None:
     assert world.exchange.open_orders() == ()
 
 
+def test_post_only_does_not_rest_against_what_we_took_ourselves() -> None:
+    world = World(asks=[(101, 3)])
+    world.place(BUY, 101, 3)
+    order = world.place(BUY, 101, 5, POST_ONLY)
+    assert world.why(order) == "post-only would take at 101"
+
+
 def test_post_only_that_rests_is_open() -> None:
     world = World()
     assert world.states(world.place(SELL, 101, 5, POST_ONLY)) == ["SENT", "OPEN"]

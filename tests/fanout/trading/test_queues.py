@@ -2,6 +2,7 @@
 
 import pytest
 
+from fanout.trading.level import MAX_TRADED, Level
 from fanout.trading.queues import (
     MAX_CREDITS,
     PARTS,
@@ -88,6 +89,17 @@ def test_credits_at_one_time_are_one() -> None:
     place.note(1, 2)
     place.note(1, 3)
     assert place.credits == [(1, 5)]
+
+
+def test_many_trades_are_kept_as_few_and_explain_as_much() -> None:
+    queue = ProbabilisticQueue(1, SHARES[Weight.LINEAR])
+    queue.join(1, 5, 500, THEN)
+    level = Level(100, 1000, [queue])
+    for time in range(1, 201):
+        level.note_trade(1, time, 0)
+    assert len(level.traded) == MAX_TRADED
+    level.change(800, 200)
+    assert queue.front_of(1) == 500
 
 
 def test_what_is_left_of_a_credit_stays() -> None:
