@@ -22,7 +22,7 @@ from fanout.trading.limits import Limits
 from fanout.trading.paper import PaperExchange
 from fanout.trading.quoting import Quoter
 from fanout.trading.reports import Fill, QuoteReport, Report, RiskDecision
-from fanout.trading.risk import Reference, Risk
+from fanout.trading.risk import Reference, Risk, RiskRecord
 from fanout.trading.strategies.base import Quotes, Strategy, View
 from fanout.trading.strategies.sane import require_sane
 
@@ -45,7 +45,9 @@ class DeskSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class Desk:
     """A strategy on one symbol. Several desks may share an exchange, each with a symbol of its own:
-    then the caller hands each record to the exchange once, and the reports to `answer` of all."""
+    then the caller hands each record to the exchange once, and the reports to `answer` of all.
+
+    `kill` and `risk` are those of an earlier run, where there was one."""
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Desk:
         limits: Limits,
         settings: DeskSettings,
         kill: KillSwitch | None = None,
+        risk: RiskRecord | None = None,
     ) -> None:
         self.exchange = exchange
         self.symbol = symbol
@@ -66,6 +69,7 @@ class Desk:
         self._lead = exchange.settings.lead
         self._book = exchange.books[symbol]
         self._risk: Risk | None = None
+        self._risk_record = risk
         self._quoter: Quoter | None = None
         """Both are made with the first book, which brings the instrument."""
         self._seen: _Top | None = None
@@ -74,6 +78,13 @@ class Desk:
         self._quoted: QuoteReport | None = None
         self._retry_ns: int | None = None
         self._was_trusted = False
+
+    @property
+    def risk_record(self) -> RiskRecord:
+        """What the limits of losses remember, for a file, as `kill.export()` is."""
+        if self._risk is not None:
+            return self._risk.export()
+        return RiskRecord() if self._risk_record is None else self._risk_record
 
     # What comes in.
 
@@ -167,7 +178,7 @@ class Desk:
         """The limits and the quoter, with the account at its newest value."""
         if self._risk is None or self._quoter is None:
             assert self._book.instrument is not None, "the book is known"
-            self._risk = Risk(self._limits, self._book.instrument)
+            self._risk = Risk(self._limits, self._book.instrument, self._risk_record)
             life_ns = self._settings.min_life_ns
             self._quoter = Quoter(self.exchange, self.symbol, self._risk, min_life_ns=life_ns)
         held = self.exchange.position(self.symbol, self._lead)

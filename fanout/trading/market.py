@@ -26,6 +26,7 @@ from fanout.trading.order import MODELS, Order
 from fanout.trading.own_orders import OwnOrders
 from fanout.trading.queues import Moment
 from fanout.trading.reports import Report, Trust
+from fanout.trading.restart import Past
 from fanout.trading.settings import ExchangeSettings
 from fanout.trading.taking import shown_at
 from fanout.trading.trust import FeedTrust
@@ -73,6 +74,12 @@ class Market:
         """The units of the first book. Orders and positions are in them."""
         self._is_steady = False
         """Whether the levels are those of the book before the update that comes now."""
+
+    def restore(self, past: Past, now_ns: int) -> None:
+        """Go on with the positions and the open orders of an earlier run."""
+        self._units = _units(past.instrument)
+        orders = [each for each in past.orders.values() if not each.is_over]
+        self.own.restore(past.positions, orders, now_ns)
 
     def updated(self, update: BookUpdate | OrderUpdate, now_ns: int) -> None:
         """The book has taken an update."""
@@ -170,6 +177,7 @@ class Market:
     def look_again(self, now_ns: int) -> None:
         """Go on with fills if the book is known again."""
         if self.book.is_known:
+            assert self.book.instrument is not None, "a known book has one"
             units = _units(self.book.instrument)
             if self._units is None or self._units == units:
                 self._units = units
@@ -211,9 +219,8 @@ def _change(ladder: Ladder, packed: bytes, prices: OrderBook) -> None:
                 level.change(displayed, prices.time)
 
 
-def _units(instrument: Instrument | None) -> object:
+def _units(instrument: Instrument) -> object:
     """All that gives the numbers of an instrument their meaning."""
-    assert instrument is not None, "a known book has one"
     return (
         instrument.price_exponent,
         instrument.quantity_exponent,

@@ -80,6 +80,8 @@ class Order:
             symbol=request.symbol,
             side=request.side,
             price=request.price,
+            order_type=request.type,
+            time_in_force=request.time_in_force,
             quantity=request.quantity,
             remaining=self.remaining[model],
             front=front,

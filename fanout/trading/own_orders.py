@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fanout.clients.books import Book
+from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import Level as BookLevel
 from fanout.protocol.constants import Side
 from fanout.trading import reports
@@ -89,6 +90,19 @@ class OwnOrders:
             self.positions = [Position(instrument) for _ in MODELS]
         self.orders[order.order_id] = self._all[order.order_id] = order
 
+    def restore(self, positions: list[Position], orders: list[Order], now_ns: int) -> None:
+        """Go on with the positions and the open orders of an earlier run."""
+        self.positions = positions
+        for order in orders:
+            self.orders[order.order_id] = self._all[order.order_id] = order
+            for model in MODELS:
+                if order.is_open(model):
+                    level = self._level(order, None)
+                    at = Moment(now_ns, 0)
+                    level.queues[model].join(order.order_id, order.remaining[model], None, at)
+        for ladder in self.ladders:
+            self.tidy(ladder, now_ns)
+
     def acknowledge(self, order: Order, now_ns: int, frozen_why: str) -> None:
         """The order reaches the exchange. While fills are frozen it is refused."""
         if not frozen_why and not self._book.is_known:
@@ -147,16 +161,22 @@ class OwnOrders:
             self._say(order.turn(model, OrderEvent.EXPIRE, now_ns, why=why))
 
     def _rest(self, order: Order, model: Model, quantity: int, now_ns: int) -> None:
-        request, prices = order.request, self._book.prices
+        level = self._level(order, self._book.prices)
+        at = Moment(now_ns, max(self.venue_time, self._book.time))
+        level.queues[model].join(order.order_id, quantity, level.displayed, at)
+
+    def _level(self, order: Order, prices: OrderBook | None) -> Level:
+        """The level of an order, made if it is the first one there. Without `prices` nobody knows
+        what is displayed."""
+        request = order.request
         assert request.price is not None, "a market order does not rest"
         ladder = self.ladders[request.side]
         level = ladder.at(request.price)
         if level is None:
-            shown = shown_at(prices, request.side, request.price)
+            shown = None if prices is None else shown_at(prices, request.side, request.price)
             level = Level(request.price, shown, [self._new_queue(each) for each in MODELS])
             ladder.add(level)
-        at = Moment(now_ns, max(self.venue_time, prices.time))
-        level.queues[model].join(order.order_id, quantity, level.displayed, at)
+        return level
 
     def _new_queue(self, model: Model) -> Queue:
         lot = self.positions[model].instrument.lot

@@ -17,7 +17,7 @@ reports, byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Final
 
@@ -26,6 +26,7 @@ from fanout.clients.outcomes import Disconnected, Received, Restarted, UnknownSy
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.constants import Side
 from fanout.protocol.errors import FanoutError
+from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import End, Gap, Loss, Status, Trade
 from fanout.trading.errors import UnknownOrderError
 from fanout.trading.market import Market
@@ -34,6 +35,7 @@ from fanout.trading.orders import OrderEvent, OrderRequest
 from fanout.trading.position import Position
 from fanout.trading.queues import Model
 from fanout.trading.reports import PositionReport, Report
+from fanout.trading.restart import Past
 from fanout.trading.settings import ExchangeSettings
 from fanout.trading.trust import reason_of
 
@@ -178,6 +180,16 @@ class PaperExchange:
             order.working_due_ns = self.now_ns + self.settings.latencies.acknowledge_ns
             self._post(order, order.working_due_ns, is_cancel=False)
         return order.order_id, self._said()
+
+    def restore(self, instrument: Instrument, reports: Iterable[Report]) -> list[Report]:
+        """Go on where an earlier run ended, before the first record: see `restart`. `reports` are
+        all of that run, in order. Returns what ended with it."""
+        past = Past(instrument, reports)
+        ended = past.settle()
+        self.now_ns = max(self.now_ns, past.time_ns)
+        self._last_id = max(self._last_id, past.last_id)
+        self._market(instrument.symbol).restore(past, self.now_ns)
+        return [*ended, *self._said()]
 
     def cancel(self, order_id: int) -> list[Report]:
         """Send a cancel at `now_ns`. Nothing happens to an order that is over or being cancelled.

@@ -1,9 +1,9 @@
 """What the paper exchange, the limits and the kill switch report: frozen values, for a journal.
 
-Each has `time_ns`, the time of the records, and is tagged with its name, so that a line of JSON or
-a message of MessagePack tells which one it is. Prices and quantities are integers at the
-instrument's exponents. Money is text in decimal digits: it may exceed 64 bits, which no reader of
-JSON has to support.
+Each has `time_ns`, the time of the records, and is tagged with its name, so that a line of JSON
+tells which one it is. Prices and quantities are integers at the instrument's exponents; a sum of
+them may exceed 64 bits, which JSON can hold and MessagePack cannot. Money is text in decimal
+digits.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from fanout.protocol.constants import Side
-from fanout.trading.orders import OrderEvent, OrderState
+from fanout.trading.orders import OrderEvent, OrderState, OrderType, TimeInForce
 from fanout.trading.queues import Model
 
 
@@ -30,6 +30,8 @@ class OrderReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     symbol: str
     side: Side
     price: int | None
+    order_type: OrderType
+    time_in_force: TimeInForce
     quantity: int
     remaining: int
     front: int | None = None

@@ -68,6 +68,17 @@ class Breach(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.check} is {self.value}, above the limit of {self.limit}"
 
 
+class RiskRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the limits of losses remember, as it outlives a restart: the day since 1970 and the
+    equity at its start, the highest and the newest equity, at `Money.exponent`. `day` is None
+    before the first mark."""
+
+    day: int | None = None
+    at_start: int = 0
+    highest: int = 0
+    equity: int = 0
+
+
 _Question = tuple[OrderRequest, Exposure, Reference, int]
 
 
@@ -75,7 +86,9 @@ class Risk:
     """The limits of one symbol, and what they have to remember: tokens, the equity at the start of
     the day, the highest equity."""
 
-    def __init__(self, limits: Limits, instrument: Instrument) -> None:
+    def __init__(
+        self, limits: Limits, instrument: Instrument, record: RiskRecord | None = None
+    ) -> None:
         limits.require_fit(instrument)
         self.limits = limits
         self._instrument = instrument
@@ -83,8 +96,17 @@ class Risk:
         rate = limits.orders_per_second
         burst = rate if limits.order_burst is None else limits.order_burst
         self._bucket = None if rate is None or burst is None else TokenBucket(rate, burst)
-        self._day: int | None = None
-        self._at_start = self._highest = self._equity = 0
+        record = RiskRecord() if record is None else record
+        self._day = record.day
+        self._at_start = record.at_start
+        self._highest = record.highest
+        self._equity = record.equity
+
+    def export(self) -> RiskRecord:
+        """What the limits of losses remember, for a file: a restart does not allow a new loss."""
+        return RiskRecord(
+            day=self._day, at_start=self._at_start, highest=self._highest, equity=self._equity
+        )
 
     # What the account is worth.
 

@@ -12,6 +12,7 @@ from fanout.trading.kill import KillCause, KillSwitch
 from fanout.trading.limits import Check, Limits
 from fanout.trading.money import money_of
 from fanout.trading.reports import Fill, KillReport, QuoteReport, RiskDecision
+from fanout.trading.risk import RiskRecord
 from fanout.trading.strategies.base import Quoted, Quotes, View
 from tests.fanout.trading.test_risk import OFF
 from tests.fanout.trading.world import BUY, CONSERVATIVE, MS, PROBABILISTIC, SELL, World, X
@@ -363,6 +364,18 @@ def test_limits_that_do_not_kill_let_the_desk_go_on() -> None:
     world.tick()
     world.desk.advance((world.ms + 50) * MS)
     assert world.desk.kill.is_armed
+
+
+def test_what_the_limits_remember_outlives_a_restart() -> None:
+    record = RiskRecord(day=0, at_start=5, highest=9, equity=7)
+    world = World()
+    settings = DeskSettings(min_life_ns=0)
+    fresh = Desk(world.exchange, "X", Fixed([], []), limits=OFF, settings=settings)
+    assert fresh.risk_record == RiskRecord()
+    again = Desk(world.exchange, "X", Fixed([], []), limits=OFF, settings=settings, risk=record)
+    assert again.risk_record == record
+    again.answer([])
+    assert (again.risk_record.at_start, again.risk_record.highest) == (5, 9)
 
 
 def test_a_minimum_life_below_zero_is_refused() -> None:

@@ -145,6 +145,15 @@ def test_the_daily_loss_starts_anew_at_midnight_and_the_drawdown_does_not() -> N
     assert [each.check for each in risk.check_now(SHOWN, 0)] == [Check.DRAWDOWN]
 
 
+def test_a_restart_allows_no_new_loss() -> None:
+    risk = Risk(replace(OFF, daily_loss=10), X)
+    risk.mark(50, 0)
+    risk.mark(-8, 1)
+    again = Risk(replace(OFF, daily_loss=10), X, risk.export())
+    again.mark(-12, 2)
+    assert (again.lost_today, again.drawdown) == (12, 62)
+
+
 def test_the_checks_come_in_their_order() -> None:
     nothing = replace(
         OFF,
