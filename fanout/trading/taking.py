@@ -54,7 +54,6 @@ class Taken:
     def _within(self, book: OrderBook, quantity: int, limit: int | None) -> list[tuple[int, int]]:
         """The levels from the best to the limit, at least as many as the quantity needs."""
         is_ask = self.side is Side.ASK
-        held = book.ask_count if is_ask else book.bid_count
         wanted, count = quantity + sum(self._quantities.values()), _FIRST_LEVELS
         while True:
             levels = book.levels(count)[self.side]
@@ -64,7 +63,7 @@ class Taken:
                     for level in levels
                     if (level.price <= limit if is_ask else level.price >= limit)
                 ]
-            if len(levels) < count or count >= held or sum(q for _, q in levels) >= wanted:
+            if len(levels) < count or sum(q for _, q in levels) >= wanted:
                 return [(level.price, level.quantity) for level in levels]
             count *= 4
 

@@ -11,7 +11,7 @@ from fanout.trading.errors import LimitsError, TransitionError
 from fanout.trading.kill import KillCause, KillSwitch
 from fanout.trading.limits import Check, Limits
 from fanout.trading.money import money_of
-from fanout.trading.reports import Fill, KillReport, QuoteReport, RiskDecision
+from fanout.trading.reports import Fill, KillReport, OrderReport, QuoteReport, RiskDecision
 from fanout.trading.risk import RiskRecord
 from fanout.trading.strategies.base import Quoted, Quotes, View
 from tests.fanout.trading.test_risk import OFF
@@ -312,6 +312,7 @@ def test_an_order_that_a_killing_limit_refuses_pulls_the_switch() -> None:
     world.tick(2)
     assert world.of(KillReport)[0].why == "order_quantity is 5, above the limit of 4"
     assert world.exchange.open_orders() == ()
+    assert {each.order_id for each in world.of(OrderReport)} == {1}
 
 
 def test_data_that_goes_stale_kills_while_other_symbols_trade() -> None:
@@ -364,6 +365,14 @@ def test_limits_that_do_not_kill_let_the_desk_go_on() -> None:
     world.tick()
     world.desk.advance((world.ms + 50) * MS)
     assert world.desk.kill.is_armed
+
+
+def test_a_feed_that_was_never_trusted_is_not_lost() -> None:
+    world = World(others=("Y",))
+    settings = DeskSettings(min_life_ns=0, kill_on_feed_loss=True)
+    desk = Desk(world.exchange, "Y", Fixed([], []), limits=OFF, settings=settings)
+    desk.answer(world.lose())
+    assert desk.kill.is_armed
 
 
 def test_what_the_limits_remember_outlives_a_restart() -> None:

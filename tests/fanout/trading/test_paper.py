@@ -425,6 +425,15 @@ def test_missing_trades_freeze_fills_until_all_of_them_are_accounted_for() -> No
     assert world.held() == 5
 
 
+def test_after_a_loss_nothing_waits_for_the_end_of_a_gap() -> None:
+    """Its end may be among what was lost."""
+    world = World()
+    world.gap(5, 9, GapState.OPEN)
+    world.lose()
+    world.whole([(99, 10)], [(101, 1)])
+    assert world.exchange.frozen_why("X") == ""
+
+
 def test_trades_that_are_lost_for_good_are_said_at_once() -> None:
     world = World()
     reports = world.gap(5, 9, GapState.UNRECOVERABLE)

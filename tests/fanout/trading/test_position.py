@@ -44,11 +44,13 @@ def test_fees_are_kept_apart_from_profit() -> None:
 
 
 def test_a_fee_is_rounded_up_and_a_rebate_down() -> None:
-    money = replace(X, price_exponent=0, quantity_exponent=0)
-    fine = money_of(money)
-    assert fine.fee(1, 1, 1) == 10 ** (FINER_DIGITS - 8)
-    assert fine.fee(1, 1, -1) == -(10 ** (FINER_DIGITS - 8))
-    assert -(-3 * 1 // 2) == 2  # the rounding that `fee` uses
+    """Fees of linear contracts are exact. The value of an inverse one is rounded."""
+    assert money_of(X).fee(1, 1, 1) == 10 ** (FINER_DIGITS - 8)
+    money = money_of(INVERSE)
+    value = money.value(7, 1)
+    assert value % 10**8
+    assert money.fee(7, 1, 1) == value // 10**8 + 1
+    assert money.fee(7, 1, -1) == -(value // 10**8)
 
 
 def test_an_inverse_contract_earns_the_base() -> None:

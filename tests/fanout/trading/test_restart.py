@@ -32,8 +32,8 @@ def test_an_open_order_works_again_behind_all_that_is_displayed() -> None:
     world.ms = old.ms
     world.whole([(100, 7)], [(101, 1)])
     assert world.front(order) == world.front(order, PROBABILISTIC) == 7
-    world.trade(100, 9)
-    assert world.fills() == [(order, 100, 2), (order, 100, 2)]
+    world.trade(100, 30)
+    assert world.fills() == [(order, 100, 2), (order, 100, 3)]
 
 
 def test_what_was_on_its_way_ends_with_its_reason() -> None:

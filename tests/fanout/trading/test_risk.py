@@ -103,6 +103,13 @@ def test_an_order_that_reduces_the_position_passes_its_limit() -> None:
     assert asked(limits, replace(ORDER, side=SELL, quantity=1), short) is not None
 
 
+def test_what_is_being_sold_counts_on_the_other_side() -> None:
+    limits = replace(OFF, position=10)
+    selling = Exposure(position=2, buying=9, selling=7, open_orders=2)
+    assert asked(limits, replace(ORDER, side=SELL, quantity=5), selling) is None
+    assert asked(limits, replace(ORDER, side=SELL, quantity=6), selling) is not None
+
+
 def test_the_price_may_be_so_far_from_the_mid_on_either_side() -> None:
     limits = replace(OFF, price_deviation_bps=100)
     assert asked(limits, replace(ORDER, price=101)) is None

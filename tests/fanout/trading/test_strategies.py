@@ -134,14 +134,14 @@ def test_a_price_that_is_a_tick_but_for_rounding_stays_on_it() -> None:
     tick = replace(X, price_exponent=-1, tick=1)
     quotes = quotes_of(
         view(tick, 1, 10_000),
-        bid=0.1 + 0.2,
+        bid=0.7 * 3,  # 2.0999999999999996
         ask=99.1,
         fair_value=1,
         skew=0,
         quantity=1,
         position_limit=1,
     )
-    assert (quotes.bids[0].price, quotes.asks[0].price) == (3, 991)
+    assert (quotes.bids[0].price, quotes.asks[0].price) == (21, 991)
 
 
 def test_a_whole_exponent_is_a_coarser_unit() -> None:
