@@ -39,7 +39,6 @@ from fanout.trading.restart import Past
 from fanout.trading.settings import ExchangeSettings
 from fanout.trading.trust import reason_of
 
-_UPDATES: Final = (BookUpdate, OrderUpdate)
 _SILENT: Final[list[Report]] = []
 """The answer to a record that caused nothing. It is never changed."""
 
@@ -71,6 +70,7 @@ class PaperExchange:
     def take(self, record: Received) -> list[Report]:
         """Take the next record of the stream. Returns what it caused, in order; the list is the
         caller's to read, not to change."""
+        # Types are compared, not matched: this is done for every record.
         kind = type(record)
         if kind is BookUpdate or kind is Trade or kind is OrderUpdate or kind is Quote:
             received_ns = record.received_ns  # type: ignore[union-attr]

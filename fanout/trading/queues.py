@@ -13,6 +13,10 @@ explains. *Conservative*: nothing was in front, unless less is displayed now tha
 *Probabilistic*: a part was behind, p = f(back) / (f(back) + f(front)); the rest was in front. That
 is the model of Rigtorp as hftbacktest has it, where f is x, x squared, ln(1 + x).
 
+A lone order is filled by the probabilistic model no later than by the conservative one. With
+several own orders at a price that need not hold for each of them: volume that an earlier one gets
+sooner is missing for a later one.
+
 The book and the trades report the same fill in any order, and it must count once:
 
 - A trade comes first. `Level` keeps its volume, and the decrease that follows is explained by it.

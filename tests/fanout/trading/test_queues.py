@@ -1,6 +1,10 @@
 """The queue models, against the figures of the definition."""
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fanout.trading.level import MAX_TRADED, Level
 from fanout.trading.queues import (
@@ -67,6 +71,66 @@ def test_an_order_stays_behind_one_that_came_earlier(weight: Weight) -> None:
     queue.change(100, 20, 0, 0)
     first, second = (each.front for each in queue.places)
     assert first <= second  # type: ignore[operator]
+
+
+FUNCTIONS = {
+    Weight.LINEAR: lambda x: x,
+    Weight.SQUARE: lambda x: x * x,
+    Weight.LOGARITHM: math.log1p,
+}
+
+
+class Theirs:
+    """The front of an order as hftbacktest has it (`ProbQueueModel` in `queue.rs`), in doubles."""
+
+    def __init__(self, front: float, weight: Weight) -> None:
+        self.front, self.quantity, self.traded = front, front, 0.0
+        self.f = FUNCTIONS[weight]
+
+    def trade(self, quantity: float) -> None:
+        self.front -= quantity
+        self.traded += quantity
+
+    def depth(self, new: float) -> None:
+        change = self.quantity - new - self.traded
+        previous, self.quantity, self.traded = self.quantity, new, 0.0
+        if change < 0:
+            self.front = min(self.front, new)
+            return
+        back = previous - self.front
+        both = self.f(back) + self.f(self.front)
+        p = self.f(back) / both if both else 1.0
+        front = self.front - (1 - p) * change + min(back - p * change, 0.0)
+        self.front = min(front, new)
+
+
+@given(
+    st.sampled_from(Weight),
+    st.integers(1, 500),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 600)), max_size=30),
+)
+def test_the_front_is_that_of_hftbacktest(
+    weight: Weight, front: int, steps: list[tuple[bool, int]]
+) -> None:
+    theirs = Theirs(front, weight)
+    queue = ProbabilisticQueue(1, SHARES[weight])
+    queue.join(1, 10**9, front, THEN)
+    level = Level(100, front, [queue])
+    for time, (is_trade, quantity) in enumerate(steps, 1):
+        if is_trade and quantity > theirs.front:
+            return  # from here on it is filled
+        if is_trade:
+            theirs.trade(quantity)
+            queue.trade(quantity, Moment(10, time), is_through=False)
+            level.note_trade(quantity, time, 0)
+        elif quantity != level.displayed:
+            theirs.depth(quantity)
+            level.change(quantity, time)
+        ours = queue.places[0].front
+        assert ours is not None
+        assert ours / PARTS == pytest.approx(max(theirs.front, 0), abs=1e-6)
+        if theirs.front <= 0:
+            return
 
 
 def test_fills_are_whole_lots() -> None:
