@@ -72,7 +72,7 @@ class PaperExchange:
         caller's to read, not to change."""
         # Types are compared, not matched: this is done for every record.
         kind = type(record)
-        if kind is BookUpdate or kind is Trade or kind is OrderUpdate or kind is Quote:
+        if kind is Trade or kind is BookUpdate or kind is OrderUpdate or kind is Quote:
             received_ns = record.received_ns  # type: ignore[union-attr]
             if received_ns > self.now_ns:
                 if self._next_due_ns < received_ns:
@@ -82,13 +82,13 @@ class PaperExchange:
             self.books.apply(record)
         except FanoutError as error:
             self._distrust(str(error))
-        if kind is BookUpdate or kind is Trade or kind is OrderUpdate:
+        if kind is Trade:
             market = self._markets.get(record.instrument.symbol)  # type: ignore[union-attr]
-            if market is None:
-                pass
-            elif kind is Trade:
+            if market is not None:
                 market.traded(record, self.now_ns)  # type: ignore[arg-type]
-            else:
+        elif kind is BookUpdate or kind is OrderUpdate:
+            market = self._markets.get(record.instrument.symbol)  # type: ignore[union-attr]
+            if market is not None:
                 market.updated(record, self.now_ns)  # type: ignore[arg-type]
         elif kind is not Quote:
             self._take_event(record)

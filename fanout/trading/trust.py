@@ -7,8 +7,9 @@ work. Afterwards no more is in front of an order than the book displays.
 
 from __future__ import annotations
 
+from fanout.clients.outcomes import Disconnected, Received, Restarted
 from fanout.protocol.constants import GapState
-from fanout.protocol.records import Gap, Loss, Status
+from fanout.protocol.records import End, Gap, Loss, Status
 
 Range = tuple[int, int]
 
@@ -57,11 +58,18 @@ def _without(each: Range, gap: Gap) -> list[Range]:
     return [part for part in parts if part[0] <= part[1]]
 
 
-def reason_of(record: object) -> str:
+def reason_of(record: Received) -> str:
     """Why a record makes books unknown, in words."""
     match record:
         case Loss(first_seq=first, last_seq=last, reason=reason):
             return f"records {first} to {last} were lost ({reason.name})"
-        case Status(state=state, why=why):
-            return f"the feed is {state.name}" + (f": {why}" if why else "")
+        case Status(instrument=instrument, state=state, why=why):
+            name = "the feed" if instrument is None else instrument.symbol
+            return f"{name} is {state.name}" + (f": {why}" if why else "")
+        case Disconnected(why=why):
+            return f"the connection was lost: {why}"
+        case End(reason=end):
+            return f"the service has ended the stream ({end.name})"
+        case Restarted():
+            return "the service was restarted"
     return f"{type(record).__name__} makes the book unknown"

@@ -3,14 +3,18 @@
 import msgspec
 import pytest
 
-from fanout.clients.outcomes import Disconnected, UnknownSymbolError
+from fanout.clients.outcomes import Disconnected, Restarted, UnknownSymbolError
 from fanout.protocol import (
     BookFlags,
     BookUpdate,
+    End,
+    EndReason,
     FeedState,
     GapState,
     OrderUpdate,
+    Position,
     Quote,
+    Status,
     TradeKind,
     pack_orders,
 )
@@ -457,9 +461,33 @@ def test_a_lost_connection_freezes_until_it_is_certain_that_nothing_was_lost() -
     world = World(bids=[(99, 10)])
     world.place(BUY, 100, 5)
     world.take(Disconnected(why="cut", pause_s=1.0))
-    assert world.exchange.frozen_why("X") == "Disconnected makes the book unknown"
+    assert world.exchange.frozen_why("X") == "the connection was lost: cut"
     world.book([(98, 1)])
     assert world.exchange.frozen_why("X") == ""
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (
+            End(reason=EndReason.SHUTDOWN, last_seq=1, retry_ms=None),
+            "the service has ended the stream (SHUTDOWN)",
+        ),
+        (
+            Restarted(before=Position(epoch_ns=1, seq=2), epoch_ns=2),
+            "the service was restarted",
+        ),
+        (
+            Status(seq=2, instrument=X, state=FeedState.HALTED, since_ns=1),
+            "X is HALTED",
+        ),
+    ],
+    ids=["end", "restart", "status"],
+)
+def test_a_freeze_says_why(record: object, why: str) -> None:
+    world = World()
+    world.take(record)
+    assert world.exchange.frozen_why("X") == why
 
 
 def test_an_unknown_book_refuses_orders() -> None:
