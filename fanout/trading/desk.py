@@ -22,7 +22,7 @@ from fanout.trading.limits import Limits
 from fanout.trading.paper import PaperExchange
 from fanout.trading.quoting import Quoter
 from fanout.trading.reports import Fill, QuoteReport, Report, RiskDecision
-from fanout.trading.risk import Reference, Risk, RiskRecord
+from fanout.trading.risk import Risk, RiskRecord, Touch
 from fanout.trading.strategies.base import Quotes, Strategy, View
 from fanout.trading.strategies.sane import require_sane
 
@@ -165,14 +165,14 @@ class Desk:
         risk, (bid, ask, _, _) = self._risk, self._seen or (None, None, 0, "")
         if not self.kill.is_armed or risk is None or bid is None or ask is None:
             return self.kill.is_armed
-        for breach in risk.check_now(self._reference(bid, ask), self.exchange.now_ns):
+        for breach in risk.check_now(self._touch(bid, ask), self.exchange.now_ns):
             if breach.check in self._limits.kills:
                 self._pull(KillCause.LIMIT, breach.why, said)
                 return False
         return True
 
-    def _reference(self, bid: Level, ask: Level) -> Reference:
-        return Reference(bid=bid.price, ask=ask.price, updated_ns=self._updated_ns)
+    def _touch(self, bid: Level, ask: Level) -> Touch:
+        return Touch(bid=bid.price, ask=ask.price, updated_ns=self._updated_ns)
 
     def _mark(self, bid: Level, ask: Level) -> tuple[Risk, Quoter]:
         """The limits and the quoter, with the account at its newest value."""
@@ -210,7 +210,7 @@ class Desk:
         if self._watch(said):
             quotes = self._asked(bid, ask, position, said)
             if quotes is not None:
-                self._work(quoter, quotes, self._reference(bid, ask), said)
+                self._work(quoter, quotes, self._touch(bid, ask), said)
 
     def _stand_aside(self, frozen_why: str, said: list[Report]) -> None:
         if frozen_why and self._was_trusted and self._settings.kill_on_feed_loss:
@@ -238,10 +238,8 @@ class Desk:
             return None
         return quotes
 
-    def _work(
-        self, quoter: Quoter, quotes: Quotes, reference: Reference, said: list[Report]
-    ) -> None:
-        quoter.work(quotes, reference)
+    def _work(self, quoter: Quoter, quotes: Quotes, touch: Touch, said: list[Report]) -> None:
+        quoter.work(quotes, touch)
         self._retry_ns = quoter.retry_ns
         self._say_quotes(quotes, tuple(quoter.refused), said)
         said += quoter.said

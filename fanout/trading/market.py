@@ -22,9 +22,9 @@ from fanout.protocol.constants import BookFlags, TradeKind
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Gap, Trade
 from fanout.trading.ladder import Ladder
-from fanout.trading.order import MODELS, Order
+from fanout.trading.own_order import MODELS, OwnOrder
 from fanout.trading.own_orders import OwnOrders
-from fanout.trading.queues import Moment
+from fanout.trading.queues import Times
 from fanout.trading.reports import Report, Trust
 from fanout.trading.restart import Past
 from fanout.trading.settings import ExchangeSettings
@@ -59,7 +59,7 @@ class Market:
         symbol: str,
         book: Book,
         settings: ExchangeSettings,
-        orders: dict[int, Order],
+        orders: dict[int, OwnOrder],
         say: Callable[[Report], None],
     ) -> None:
         self.symbol = symbol
@@ -136,7 +136,7 @@ class Market:
 
     def _match(self, ladder: Ladder, trade: Trade, now_ns: int) -> None:
         reached = ladder.reached_by(trade.price)
-        at = Moment(trade.received_ns, trade.time)
+        at = Times(trade.received_ns, trade.time)
         is_any_over = False
         for model in MODELS:
             volume = trade.quantity

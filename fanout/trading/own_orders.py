@@ -14,15 +14,15 @@ from typing import Final
 
 from fanout.clients.books import Book
 from fanout.protocol.book import OrderBook
-from fanout.protocol.book_records import Level as BookLevel
+from fanout.protocol.book_records import Level
 from fanout.protocol.constants import Side
 from fanout.trading import reports
 from fanout.trading.ladder import Ladder
-from fanout.trading.level import Level
-from fanout.trading.order import MODELS, Order
 from fanout.trading.orders import OrderEvent, OrderRequest, OrderType, TimeInForce, after
+from fanout.trading.own_level import OwnLevel
+from fanout.trading.own_order import MODELS, OwnOrder
 from fanout.trading.position import Position
-from fanout.trading.queues import SHARES, Fill, Model, Moment, ProbabilisticQueue, Queue
+from fanout.trading.queues import SHARES, Model, ProbabilisticQueue, Queue, QueueFill, Times
 from fanout.trading.reports import PositionReport, Report
 from fanout.trading.settings import ExchangeSettings
 from fanout.trading.taking import Taken, shown_at
@@ -53,7 +53,7 @@ class OwnOrders:
         self,
         book: Book,
         settings: ExchangeSettings,
-        orders: dict[int, Order],
+        orders: dict[int, OwnOrder],
         say: Callable[[Report], None],
     ) -> None:
         self._all = orders
@@ -62,14 +62,14 @@ class OwnOrders:
         self._say = say
         self._taken = [(Taken(Side.BID), Taken(Side.ASK)) for _ in MODELS]
         self.ladders = (Ladder(Side.BID), Ladder(Side.ASK))
-        self.orders: dict[int, Order] = {}
+        self.orders: dict[int, OwnOrder] = {}
         """Those that are not over, oldest first."""
         self.positions: list[Position] = []
         """One for each model, from the first order on."""
         self.venue_time = 0
         """The venue's time of the newest trade."""
 
-    def fault(self, order: Order) -> str | None:
+    def fault(self, order: OwnOrder) -> str | None:
         """Why the exchange refuses an order at once; None if it does not."""
         request, instrument = order.request, self._book.instrument
         if request.fault is not None:
@@ -82,7 +82,7 @@ class OwnOrders:
             return f"the price {request.price} is no multiple of the tick, {instrument.tick}"
         return None
 
-    def admit(self, order: Order) -> None:
+    def admit(self, order: OwnOrder) -> None:
         """Keep an order that is on its way."""
         if not self.positions:
             instrument = self._book.instrument
@@ -90,7 +90,7 @@ class OwnOrders:
             self.positions = [Position(instrument) for _ in MODELS]
         self.orders[order.order_id] = self._all[order.order_id] = order
 
-    def restore(self, positions: list[Position], orders: list[Order], now_ns: int) -> None:
+    def restore(self, positions: list[Position], orders: list[OwnOrder], now_ns: int) -> None:
         """Go on with the positions and the open orders of an earlier run."""
         self.positions = positions
         for order in orders:
@@ -98,12 +98,12 @@ class OwnOrders:
             for model in MODELS:
                 if order.is_open(model):
                     level = self._level(order, None)
-                    at = Moment(now_ns, 0)
+                    at = Times(now_ns, 0)
                     level.queues[model].join(order.order_id, order.remaining[model], None, at)
         for ladder in self.ladders:
             self.tidy(ladder, now_ns)
 
-    def acknowledge(self, order: Order, now_ns: int, frozen_why: str) -> None:
+    def acknowledge(self, order: OwnOrder, now_ns: int, frozen_why: str) -> None:
         """The order reaches the exchange. While fills are frozen it is refused."""
         if not frozen_why and not self._book.is_known:
             frozen_why = "the book is between two parts of an update"
@@ -112,7 +112,7 @@ class OwnOrders:
                 self._enter(order, model, now_ns, frozen_why)
         self.tidy(self.ladders[order.request.side], now_ns)
 
-    def _enter(self, order: Order, model: Model, now_ns: int, why: str) -> None:
+    def _enter(self, order: OwnOrder, model: Model, now_ns: int, why: str) -> None:
         offers = [] if why else self._offers(order, model)
         if not why:
             why = self._clash(order, model, offers)
@@ -124,12 +124,12 @@ class OwnOrders:
             offers = []
         self._work(order, model, offers, short, now_ns)
 
-    def _offers(self, order: Order, model: Model) -> Offers:
+    def _offers(self, order: OwnOrder, model: Model) -> Offers:
         request = order.request
         taken = self._taken[model][_OTHER[request.side]]
         return taken.offers(self._book.prices, request.quantity, request.price)
 
-    def _clash(self, order: Order, model: Model, offers: Offers) -> str:
+    def _clash(self, order: OwnOrder, model: Model, offers: Offers) -> str:
         """Why an order that meets others is refused; empty if it is not."""
         request = order.request
         if request.type is OrderType.POST_ONLY:
@@ -145,10 +145,10 @@ class OwnOrders:
                 return f"it would trade with our own order at {level.price}"
         return ""
 
-    def _opposite_best(self, side: Side) -> BookLevel | None:
+    def _opposite_best(self, side: Side) -> Level | None:
         return self._book.best_ask if side is Side.BID else self._book.best_bid
 
-    def _work(self, order: Order, model: Model, offers: Offers, short: int, now_ns: int) -> None:
+    def _work(self, order: OwnOrder, model: Model, offers: Offers, short: int, now_ns: int) -> None:
         if short and order.can_rest:
             self._rest(order, model, short, now_ns)
         front = self.front_of(order, model)
@@ -160,12 +160,12 @@ class OwnOrders:
             why = f"{short} of {order.request.quantity} could not be taken at once"
             self._say(order.turn(model, OrderEvent.EXPIRE, now_ns, why=why))
 
-    def _rest(self, order: Order, model: Model, quantity: int, now_ns: int) -> None:
+    def _rest(self, order: OwnOrder, model: Model, quantity: int, now_ns: int) -> None:
         level = self._level(order, self._book.prices)
-        at = Moment(now_ns, max(self.venue_time, self._book.time))
+        at = Times(now_ns, max(self.venue_time, self._book.time))
         level.queues[model].join(order.order_id, quantity, level.displayed, at)
 
-    def _level(self, order: Order, prices: OrderBook | None) -> Level:
+    def _level(self, order: OwnOrder, prices: OrderBook | None) -> OwnLevel:
         """The level of an order, made if it is the first one there. Without `prices` nobody knows
         what is displayed."""
         request = order.request
@@ -174,7 +174,7 @@ class OwnOrders:
         level = ladder.at(request.price)
         if level is None:
             shown = None if prices is None else shown_at(prices, request.side, request.price)
-            level = Level(request.price, shown, [self._new_queue(each) for each in MODELS])
+            level = OwnLevel(request.price, shown, [self._new_queue(each) for each in MODELS])
             ladder.add(level)
         return level
 
@@ -184,14 +184,14 @@ class OwnOrders:
             return Queue(lot)
         return ProbabilisticQueue(lot, SHARES[self._settings.weight])
 
-    def cancel(self, order: Order, now_ns: int, why: str = "") -> None:
+    def cancel(self, order: OwnOrder, now_ns: int, why: str = "") -> None:
         """A cancel works: what is left is taken out of the queues."""
         for model in MODELS:
             if order.is_open(model):
                 self._end(order, model, now_ns, why)
         self.tidy(self.ladders[order.request.side], now_ns)
 
-    def _end(self, order: Order, model: Model, now_ns: int, why: str) -> None:
+    def _end(self, order: OwnOrder, model: Model, now_ns: int, why: str) -> None:
         request = order.request
         level = None if request.price is None else self.ladders[request.side].at(request.price)
         if level is not None:
@@ -207,7 +207,7 @@ class OwnOrders:
             if level.is_empty:
                 ladder.drop(level)
 
-    def _settle(self, order: Order, now_ns: int) -> bool:
+    def _settle(self, order: OwnOrder, now_ns: int) -> bool:
         """Whether the order is over, after the lead has ended it elsewhere too."""
         lead = self._settings.lead
         state = order.states[lead]
@@ -218,7 +218,7 @@ class OwnOrders:
                 self._end(order, model, now_ns, f"it is {state.name} in the {lead.name} model")
         return True
 
-    def made(self, fill: Fill, model: Model, price: int, now_ns: int, trade_id: int) -> bool:
+    def made(self, fill: QueueFill, model: Model, price: int, now_ns: int, trade_id: int) -> bool:
         """A queue gave an order a fill. Returns whether that ended the order."""
         order = self.orders[fill.order_id]
         self._fill(order, model, price, fill.quantity, now_ns, trade_id)
@@ -226,7 +226,7 @@ class OwnOrders:
 
     def _fill(
         self,
-        order: Order,
+        order: OwnOrder,
         model: Model,
         price: int,
         quantity: int,
@@ -261,11 +261,11 @@ class OwnOrders:
 
     # What can be asked.
 
-    def levels(self) -> list[tuple[Side, Level]]:
+    def levels(self) -> list[tuple[Side, OwnLevel]]:
         """All levels with own orders, and their sides."""
         return [(side, level) for side in Side for level in self.ladders[side].levels]
 
-    def front_of(self, order: Order, model: Model) -> int | None:
+    def front_of(self, order: OwnOrder, model: Model) -> int | None:
         """The quantity in front of an order, None if it is in no queue or nobody knows."""
         request = order.request
         level = None if request.price is None else self.ladders[request.side].at(request.price)

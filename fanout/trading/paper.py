@@ -30,8 +30,8 @@ from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import End, Gap, Loss, Status, Trade
 from fanout.trading.errors import UnknownOrderError
 from fanout.trading.market import Market
-from fanout.trading.order import MODELS, Order
 from fanout.trading.orders import OrderEvent, OrderRequest
+from fanout.trading.own_order import MODELS, OwnOrder
 from fanout.trading.position import Position
 from fanout.trading.queues import Model
 from fanout.trading.reports import PositionReport, Report
@@ -51,9 +51,9 @@ class PaperExchange:
         self.books = Books()
         self.now_ns = 0
         """The time of the newest record, unix ns."""
-        self._orders: dict[int, Order] = {}
+        self._orders: dict[int, OwnOrder] = {}
         self._last_id = 0
-        self._due: list[tuple[int, int, Order, bool]] = []
+        self._due: list[tuple[int, int, OwnOrder, bool]] = []
         """Messages on their way: when they work, their number, the order, and if it is a cancel."""
         self._next_due_ns: float = float("inf")
         self._messages = 0
@@ -168,7 +168,7 @@ class PaperExchange:
         """
         own = self._market(request.symbol).own
         self._last_id += 1
-        order = Order(self._last_id, request, self.now_ns)
+        order = OwnOrder(self._last_id, request, self.now_ns)
         fault = own.fault(order)
         refusals = dict.fromkeys(MODELS, fault) if fault else dict(refused or {})
         for model in MODELS:
@@ -212,18 +212,18 @@ class PaperExchange:
         """Send a cancel for every order that is not over."""
         return [report for order_id in list(self._orders) for report in self.cancel(order_id)]
 
-    def _post(self, order: Order, due_ns: int, *, is_cancel: bool) -> None:
+    def _post(self, order: OwnOrder, due_ns: int, *, is_cancel: bool) -> None:
         self._messages += 1
         heappush(self._due, (due_ns, self._messages, order, is_cancel))
         self._next_due_ns = self._due[0][0]
 
     # What can be asked.
 
-    def order(self, order_id: int) -> Order | None:
+    def order(self, order_id: int) -> OwnOrder | None:
         """An order that is not over."""
         return self._orders.get(order_id)
 
-    def orders(self, symbol: str) -> list[Order]:
+    def orders(self, symbol: str) -> list[OwnOrder]:
         """The orders of a symbol that are not over, oldest first."""
         return list(self._market(symbol).own.orders.values())
 

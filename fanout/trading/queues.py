@@ -19,7 +19,7 @@ sooner is missing for a later one.
 
 The book and the trades report the same fill in any order, and it must count once:
 
-- A trade comes first. `Level` keeps its volume, and the decrease that follows is explained by it.
+- A trade comes first. `OwnLevel` keeps its volume, which explains the decrease that follows.
 - The book comes first, and moves the front. The front's move is a `credit` of the place, with the
   book's time. A later trade that is not newer than this uses up the credit before it moves the
   front again.
@@ -83,14 +83,14 @@ SHARES: Final[dict[Weight, Share]] = {
 }
 
 
-class Moment(NamedTuple):
+class Times(NamedTuple):
     """A time by both clocks: ours, when the socket read returned, and the venue's, in units of the
     instrument's `time_exponent`, 0 where it gives none."""
 
     received_ns: int
     venue_time: int
 
-    def is_older_than(self, acknowledged: Moment) -> bool:
+    def is_older_than(self, acknowledged: Times) -> bool:
         """Whether a trade of this moment came before an acknowledgement. The clocks have different
         errors, so either of them is enough."""
         if self.received_ns <= acknowledged.received_ns:
@@ -107,7 +107,7 @@ class Place:
 
     __slots__ = ("acknowledged", "credits", "front", "order_id", "remaining")
 
-    def __init__(self, order_id: int, remaining: int, front: int | None, at: Moment) -> None:
+    def __init__(self, order_id: int, remaining: int, front: int | None, at: Times) -> None:
         self.order_id = order_id
         self.remaining = remaining
         self.front = front
@@ -141,7 +141,7 @@ class Place:
         return volume
 
 
-class Fill(NamedTuple):
+class QueueFill(NamedTuple):
     """What a trade gave an order, in units."""
 
     order_id: int
@@ -160,7 +160,7 @@ class Queue:
         self.lot = lot or 1
         self.places: list[Place] = []
 
-    def join(self, order_id: int, quantity: int, displayed: int | None, at: Moment) -> None:
+    def join(self, order_id: int, quantity: int, displayed: int | None, at: Times) -> None:
         """Put an order behind all that is displayed, and behind the own orders."""
         front = None if displayed is None else displayed * self.parts
         self.places.append(Place(order_id, quantity, front, at))
@@ -179,13 +179,13 @@ class Queue:
             own += place.remaining
         return None
 
-    def trade(self, volume: int, at: Moment, *, is_through: bool) -> list[Fill]:
+    def trade(self, volume: int, at: Times, *, is_through: bool) -> list[QueueFill]:
         """A trade of the opposite aggressor, at the price or through it.
 
         `volume` is what no other own order was filled with. Through the price, nothing is in front
         any more. The fills add up to `volume` at the most.
         """
-        fills: list[Fill] = []
+        fills: list[QueueFill] = []
         parts, lot, own = self.parts, self.lot, 0
         for place in self.places:
             if at.is_older_than(place.acknowledged):
@@ -201,7 +201,7 @@ class Queue:
             if quantity:
                 place.remaining -= quantity
                 own += quantity
-                fills.append(Fill(place.order_id, quantity, place.remaining))
+                fills.append(QueueFill(place.order_id, quantity, place.remaining))
         if fills:
             self.places = [each for each in self.places if each.remaining]
         return fills

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from fanout.protocol.constants import Side
 from fanout.trading.limits import Check, Limits
-from fanout.trading.order import MODELS, Order
 from fanout.trading.orders import OrderRequest, OrderType
+from fanout.trading.own_order import MODELS, OwnOrder
 from fanout.trading.paper import PaperExchange
 from fanout.trading.queues import Model
 from fanout.trading.reports import Report, RiskDecision
-from fanout.trading.risk import Breach, Exposure, Reference, Risk
+from fanout.trading.risk import Breach, Exposure, Risk, Touch
 from fanout.trading.strategies.base import Quoted, Quotes
 
 
@@ -44,7 +44,7 @@ class Quoter:
         self.fatal: Breach | None = None
         self.retry_ns: int | None = None
 
-    def work(self, quotes: Quotes, reference: Reference) -> None:
+    def work(self, quotes: Quotes, touch: Touch) -> None:
         """Cancel and send what it takes to work these quotes."""
         self.said, self.refused, self.fatal, self.retry_ns = [], [], None, None
         orders = self._exchange.orders(self._symbol)
@@ -52,9 +52,9 @@ class Quoter:
             working = [each for each in orders if each.request.side is side]
             for quote in self._missing(wanted, working):
                 if self.fatal is None:
-                    self._send(side, quote, reference)
+                    self._send(side, quote, touch)
 
-    def _missing(self, wanted: tuple[Quoted, ...], working: list[Order]) -> list[Quoted]:
+    def _missing(self, wanted: tuple[Quoted, ...], working: list[OwnOrder]) -> list[Quoted]:
         """Cancel what is not wanted. Returns what can be sent now."""
         missing = {quote.price: quote for quote in wanted}
         leaving = 0
@@ -70,14 +70,14 @@ class Quoter:
         fresh = list(missing.values())
         return fresh[: max(len(fresh) - leaving, 0)]
 
-    def _has_lived(self, order: Order) -> bool:
+    def _has_lived(self, order: OwnOrder) -> bool:
         until_ns = order.working_due_ns + self._min_life_ns
         if self._exchange.now_ns >= until_ns:
             return True
         self.retry_ns = until_ns if self.retry_ns is None else min(self.retry_ns, until_ns)
         return False
 
-    def _send(self, side: Side, quote: Quoted, reference: Reference) -> None:
+    def _send(self, side: Side, quote: Quoted, touch: Touch) -> None:
         request = OrderRequest(
             symbol=self._symbol,
             side=side,
@@ -86,11 +86,11 @@ class Quoter:
             type=OrderType.POST_ONLY,
         )
         now_ns = self._exchange.now_ns
-        breach = self._risk.check(request, self.exposure(self._lead), reference, now_ns)
+        breach = self._risk.check(request, self.exposure(self._lead), touch, now_ns)
         if breach is not None:
             self._refuse(side, quote, breach)
             return
-        refused = self._refused_elsewhere(request, reference)
+        refused = self._refused_elsewhere(request, touch)
         order_id, reports = self._exchange.submit(request, refused=refused)
         self.said.append(
             RiskDecision(time_ns=now_ns, symbol=self._symbol, is_allowed=True, order_id=order_id)
@@ -98,12 +98,12 @@ class Quoter:
         self.said += reports
         self._last = None
 
-    def _refused_elsewhere(self, request: OrderRequest, reference: Reference) -> dict[Model, str]:
+    def _refused_elsewhere(self, request: OrderRequest, touch: Touch) -> dict[Model, str]:
         """The models other than the lead whose position would exceed a limit, and why."""
         refused = {}
         for model in MODELS:
             if model is not self._lead:
-                breach = self._risk.check_exposure(request, self.exposure(model), reference)
+                breach = self._risk.check_exposure(request, self.exposure(model), touch)
                 if breach is not None:
                     refused[model] = breach.why
         return refused

@@ -15,8 +15,8 @@ from typing import Final
 
 from fanout.protocol.instrument import Instrument
 from fanout.trading.money import Money
-from fanout.trading.order import MODELS, Order
 from fanout.trading.orders import OrderEvent, OrderRequest, OrderState
+from fanout.trading.own_order import MODELS, OwnOrder
 from fanout.trading.position import Position
 from fanout.trading.reports import Fill, OrderReport, Report
 
@@ -28,7 +28,7 @@ class Past:
     def __init__(self, instrument: Instrument, reports: Iterable[Report]) -> None:
         self.instrument = instrument
         self.positions = [Position(instrument) for _ in MODELS]
-        self.orders: dict[int, Order] = {}
+        self.orders: dict[int, OwnOrder] = {}
         """All orders, those that are over included."""
         self.last_id = self.time_ns = 0
         for report in reports:
@@ -71,7 +71,7 @@ _ENDINGS: Final = {
 }
 
 
-def _order(report: OrderReport) -> Order:
+def _order(report: OrderReport) -> OwnOrder:
     request = OrderRequest(
         symbol=report.symbol,
         side=report.side,
@@ -80,7 +80,7 @@ def _order(report: OrderReport) -> Order:
         type=report.order_type,
         time_in_force=report.time_in_force,
     )
-    return Order(report.order_id, request, report.time_ns)
+    return OwnOrder(report.order_id, request, report.time_ns)
 
 
 def _amount(money: Money, text: str) -> int:

@@ -41,7 +41,7 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.selling + quantity - self.position, 0)
 
 
-class Reference(msgspec.Struct, frozen=True, kw_only=True):
+class Touch(msgspec.Struct, frozen=True, kw_only=True):
     """What the market shows: best bid and ask, None if there is none, and when the book was last
     updated, unix ns."""
 
@@ -79,7 +79,7 @@ class RiskRecord(msgspec.Struct, frozen=True, kw_only=True):
     equity: int = 0
 
 
-_Question = tuple[OrderRequest, Exposure, Reference, int]
+_Question = tuple[OrderRequest, Exposure, Touch, int]
 
 
 class Risk:
@@ -134,11 +134,11 @@ class Risk:
     # The checks.
 
     def check(
-        self, request: OrderRequest, exposure: Exposure, reference: Reference, now_ns: int
+        self, request: OrderRequest, exposure: Exposure, touch: Touch, now_ns: int
     ) -> Breach | None:
         """The first limit that an order would exceed. None if it may be sent, which takes a token
         of the orders per second."""
-        question = request, exposure, reference, now_ns
+        question = request, exposure, touch, now_ns
         for check in Check:
             breach = self._asked(check, question)
             if breach is not None:
@@ -148,22 +148,22 @@ class Risk:
         return None
 
     def check_exposure(
-        self, request: OrderRequest, exposure: Exposure, reference: Reference
+        self, request: OrderRequest, exposure: Exposure, touch: Touch
     ) -> Breach | None:
         """The same for position and notional alone: for a model that is not the lead."""
-        question = request, exposure, reference, 0
+        question = request, exposure, touch, 0
         for check in (Check.POSITION, Check.NOTIONAL):
             breach = self._asked(check, question)
             if breach is not None:
                 return breach
         return None
 
-    def check_now(self, reference: Reference, now_ns: int) -> list[Breach]:
+    def check_now(self, touch: Touch, now_ns: int) -> list[Breach]:
         """The limits that are exceeded without any order: of losses, and of stale data."""
         values = (
             (Check.DAILY_LOSS, self.lost_today),
             (Check.DRAWDOWN, self.drawdown),
-            (Check.STALE_DATA, _age_ms(reference, now_ns)),
+            (Check.STALE_DATA, _age_ms(touch, now_ns)),
         )
         breaches = [self._over(check, value, self._text_of(check)) for check, value in values]
         return [each for each in breaches if each is not None]
@@ -192,33 +192,33 @@ class Risk:
 
     def _value(self, check: Check, question: _Question) -> int | None:
         """What the order would make of the limited value; None if that is unknown."""
-        request, exposure, reference, now_ns = question
+        request, exposure, touch, now_ns = question
         match check:
             case Check.ORDER_QUANTITY:
                 return request.quantity
             case Check.ORDER_VALUE:
                 if request.price is not None:
                     return self._money.value(request.price, request.quantity)
-                return self._at_mid(request.quantity, reference)
+                return self._at_mid(request.quantity, touch)
             case Check.POSITION:
                 return exposure.worst(request.side, request.quantity)
             case Check.NOTIONAL:
-                return self._at_mid(exposure.worst(request.side, request.quantity), reference)
+                return self._at_mid(exposure.worst(request.side, request.quantity), touch)
             case Check.ORDERS_PER_SECOND:
                 return self._rate(now_ns)
             case Check.OPEN_ORDERS:
                 return exposure.open_orders + 1
             case Check.PRICE_DEVIATION:
-                return _deviation_bps(request.price, reference.twice_mid)
+                return _deviation_bps(request.price, touch.twice_mid)
             case Check.DAILY_LOSS:
                 return self.lost_today
             case Check.DRAWDOWN:
                 return self.drawdown
             case Check.STALE_DATA:
-                return _age_ms(reference, now_ns)
+                return _age_ms(touch, now_ns)
 
-    def _at_mid(self, quantity: int, reference: Reference) -> int | None:
-        twice = reference.twice_mid
+    def _at_mid(self, quantity: int, touch: Touch) -> int | None:
+        twice = touch.twice_mid
         return None if twice is None else self._money.value(twice, quantity, parts=2)
 
     def _rate(self, now_ns: int) -> int:
@@ -238,6 +238,6 @@ def _deviation_bps(price: int | None, twice_mid: int | None) -> int | None:
     return -(-abs(2 * price - twice_mid) * _BPS // twice_mid)
 
 
-def _age_ms(reference: Reference, now_ns: int) -> int:
+def _age_ms(touch: Touch, now_ns: int) -> int:
     """The age of the book, rounded up."""
-    return -((reference.updated_ns - now_ns) // _MS)
+    return -((touch.updated_ns - now_ns) // _MS)

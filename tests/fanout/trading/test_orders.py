@@ -3,7 +3,6 @@
 import pytest
 
 from fanout.trading.errors import LimitsError, TransitionError
-from fanout.trading.order import Order
 from fanout.trading.orders import (
     TRANSITIONS,
     Latencies,
@@ -13,6 +12,7 @@ from fanout.trading.orders import (
     OrderType,
     after,
 )
+from fanout.trading.own_order import OwnOrder
 from tests.fanout.trading.world import BUY, CONSERVATIVE
 
 
@@ -33,9 +33,9 @@ def test_an_event_that_the_table_does_not_have_names_order_state_and_event() -> 
 
 def test_an_order_shows_its_states() -> None:
     request = OrderRequest(symbol="X", side=BUY, quantity=5, type=OrderType.MARKET)
-    order = Order(3, request, 0)
+    order = OwnOrder(3, request, 0)
     order.turn(CONSERVATIVE, OrderEvent.SEND, 0)
-    assert repr(order) == "<Order 3 SENT/NEW BID 5>"
+    assert repr(order) == "<OwnOrder 3 SENT/NEW BID 5>"
 
 
 def test_a_latency_below_zero_is_refused() -> None:

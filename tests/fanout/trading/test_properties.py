@@ -13,8 +13,8 @@ from fanout.protocol import BookFlags, FeedState, GapState, Side
 from fanout.trading.desk import Desk
 from fanout.trading.kill import KillCause
 from fanout.trading.money import money_of
-from fanout.trading.order import MODELS
 from fanout.trading.orders import OrderType, TimeInForce
+from fanout.trading.own_order import MODELS
 from fanout.trading.queues import Model, Weight
 from fanout.trading.reports import Fill, KillReport, OrderReport, Report, Trust
 from fanout.trading.strategies.basic import Basic

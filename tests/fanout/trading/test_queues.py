@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.trading.level import MAX_TRADED, Level
+from fanout.trading.own_level import MAX_TRADED, OwnLevel
 from fanout.trading.queues import (
     MAX_CREDITS,
     PARTS,
     SHARES,
-    Moment,
     Place,
     ProbabilisticQueue,
     Queue,
+    Times,
     Weight,
 )
 
-THEN, NOW = Moment(1, 0), Moment(2, 0)
+THEN, NOW = Times(1, 0), Times(2, 0)
 
 
 def queue_behind(front: int, displayed: int, weight: Weight) -> ProbabilisticQueue:
@@ -115,13 +115,13 @@ def test_the_front_is_that_of_hftbacktest(
     theirs = Theirs(front, weight)
     queue = ProbabilisticQueue(1, SHARES[weight])
     queue.join(1, 10**9, front, THEN)
-    level = Level(100, front, [queue])
+    level = OwnLevel(100, front, [queue])
     for time, (is_trade, quantity) in enumerate(steps, 1):
         if is_trade and quantity > theirs.front:
             return  # from here on it is filled
         if is_trade:
             theirs.trade(quantity)
-            queue.trade(quantity, Moment(10, time), is_through=False)
+            queue.trade(quantity, Times(10, time), is_through=False)
             level.note_trade(quantity, time, 0)
         elif quantity != level.displayed:
             theirs.depth(quantity)
@@ -158,7 +158,7 @@ def test_credits_at_one_time_are_one() -> None:
 def test_many_trades_are_kept_as_few_and_explain_as_much() -> None:
     queue = ProbabilisticQueue(1, SHARES[Weight.LINEAR])
     queue.join(1, 5, 500, THEN)
-    level = Level(100, 1000, [queue])
+    level = OwnLevel(100, 1000, [queue])
     for time in range(1, 201):
         level.note_trade(1, time, 0)
     assert len(level.traded) == MAX_TRADED

@@ -4,8 +4,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanout.trading.order import MODELS
 from fanout.trading.orders import OrderEvent, OrderType
+from fanout.trading.own_order import MODELS
 from fanout.trading.position import Position
 from fanout.trading.reports import Fill, OrderReport, Report
 from tests.fanout.trading.test_properties import STEPS, WORLDS, Step

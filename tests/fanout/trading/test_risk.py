@@ -8,7 +8,7 @@ from fanout.trading.errors import LimitsError
 from fanout.trading.limits import Check, Limits
 from fanout.trading.money import money_of
 from fanout.trading.orders import OrderRequest, OrderType
-from fanout.trading.risk import Breach, Exposure, Reference, Risk
+from fanout.trading.risk import Breach, Exposure, Risk, Touch
 from tests.fanout.trading.world import BUY, SELL, X
 
 OFF = Limits(
@@ -24,8 +24,8 @@ OFF = Limits(
     stale_ms=None,
 )
 FLAT = Exposure(position=0, buying=0, selling=0, open_orders=0)
-SHOWN = Reference(bid=99, ask=101, updated_ns=0)
-BLIND = Reference(bid=None, ask=101, updated_ns=0)
+SHOWN = Touch(bid=99, ask=101, updated_ns=0)
+BLIND = Touch(bid=None, ask=101, updated_ns=0)
 ORDER = OrderRequest(symbol="X", side=BUY, quantity=10, price=100)
 ONE = money_of(X).worth(1, 1)
 """One unit of the quote currency."""
@@ -35,10 +35,10 @@ def asked(
     limits: Limits,
     order: OrderRequest = ORDER,
     exposure: Exposure = FLAT,
-    reference: Reference = SHOWN,
+    touch: Touch = SHOWN,
     now_ns: int = 0,
 ) -> Breach | None:
-    return Risk(limits, X).check(order, exposure, reference, now_ns)
+    return Risk(limits, X).check(order, exposure, touch, now_ns)
 
 
 def test_without_limits_everything_passes() -> None:
@@ -128,7 +128,7 @@ def test_a_market_order_has_no_price_to_deviate_and_is_worth_the_mid() -> None:
 
 @pytest.mark.parametrize("name", [Check.NOTIONAL, Check.PRICE_DEVIATION])
 def test_what_needs_a_mid_refuses_without_one(name: Check) -> None:
-    breach = asked(replace(OFF, **{name: 10**30}), reference=BLIND)
+    breach = asked(replace(OFF, **{name: 10**30}), touch=BLIND)
     assert breach is not None
     assert breach.value == "unknown, without a best bid and ask"
 

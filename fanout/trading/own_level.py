@@ -12,7 +12,7 @@ MAX_TRADED: Final = 64
 at the later time."""
 
 
-class Level:
+class OwnLevel:
     """A price and a side with own orders.
 
     `displayed` is the quantity that the book shows, None while it does not reach to the price.

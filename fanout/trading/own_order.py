@@ -16,7 +16,7 @@ from fanout.trading.reports import OrderReport
 MODELS = tuple(Model)
 
 
-class Order:
+class OwnOrder:
     """An order. `states[model]` and `remaining[model]` are those of a fill model."""
 
     __slots__ = (
@@ -42,7 +42,8 @@ class Order:
 
     def __repr__(self) -> str:
         states = "/".join(each.name for each in self.states)
-        return f"<Order {self.order_id} {states} {self.request.side.name} {self.request.quantity}>"
+        request = self.request
+        return f"<OwnOrder {self.order_id} {states} {request.side.name} {request.quantity}>"
 
     @property
     def is_over(self) -> bool:
