@@ -17,8 +17,8 @@ import msgspec
 from fanout.clients.outcomes import Received
 from fanout.protocol.book_records import Level
 from fanout.trading.errors import LimitsError, StrategyError
-from fanout.trading.kill import KillCause, KillSwitch
-from fanout.trading.limits import Limits
+from fanout.trading.kill import KillCause, KillState, KillSwitch
+from fanout.trading.limits import Check, Limits
 from fanout.trading.paper import PaperExchange
 from fanout.trading.quoting import Quoter
 from fanout.trading.reports import Fill, QuoteReport, Report, RiskDecision
@@ -107,7 +107,7 @@ class Desk:
         if reports or is_due or top != self._seen:
             self._seen = top
             self._decide(top, said)
-        elif self._limits.stale_ms is not None:
+        elif Check.STALE_DATA in self._limits.kills:
             self._watch(said)
         self._prove(said)
         return said
@@ -152,7 +152,7 @@ class Desk:
             said.append(RiskDecision(time_ns=now_ns, symbol=self.symbol, is_allowed=False, why=why))
 
     def _prove(self, said: list[Report]) -> None:
-        if not self.kill.is_armed:
+        if self.kill.state is KillState.CANCELLING:
             open_orders = self.exchange.open_orders(self.symbol)
             report = self.kill.prove(open_orders, self.exchange.now_ns)
             if report is not None:
