@@ -1,0 +1,271 @@
+"""The desk: a strategy, its limits and the kill switch, on one symbol of a paper exchange.
+
+    record -> exchange -> fills -> strategy -> quotes -> limits -> orders -> exchange
+
+The desk asks the strategy when the best levels, the position or the trust in the feed have changed.
+A strategy that raises, gives prices that are not finite or sides that cross, or wants too many
+quotes, pulls the kill switch of its own desk. Other desks on the exchange go on.
+
+While the feed cannot be trusted nothing is to work: all orders are cancelled. The kill switch
+cancels all orders of the symbol at once, and the desk sends none until it is reset.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from fanout.clients.outcomes import Received
+from fanout.protocol.book_records import Level
+from fanout.trading.errors import LimitsError, StrategyError
+from fanout.trading.kill import KillCause, KillState, KillSwitch
+from fanout.trading.limits import Check, Limits
+from fanout.trading.paper import PaperExchange
+from fanout.trading.quoting import Quoter
+from fanout.trading.reports import Fill, QuoteReport, Report, RiskDecision
+from fanout.trading.risk import Risk, RiskRecord, Touch
+from fanout.trading.strategies.base import Quotes, Strategy, View
+from fanout.trading.strategies.sane import require_sane
+
+_Top = tuple[Level | None, Level | None, int, str]
+"""What the strategy was asked for: best bid, best ask, position, why fills are frozen."""
+
+
+class DeskSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`min_life_ns` is how long a quote works at least before it is moved. A side that the
+    strategy no longer wants is cancelled at once. `kill_on_feed_loss` pulls the kill switch when
+    fills are frozen after the feed was trusted once."""
+
+    min_life_ns: int
+    kill_on_feed_loss: bool = False
+
+    def __post_init__(self) -> None:
+        if self.min_life_ns < 0:
+            raise LimitsError(f"min_life_ns is {self.min_life_ns}; it has to be 0 or above")
+
+
+class Desk:
+    """A strategy on one symbol. Several desks may share an exchange, each with a symbol of its own:
+    then the caller hands each record to the exchange once, and the reports to `answer` of all.
+
+    `kill` and `risk` are those of an earlier run, where there was one."""
+
+    def __init__(
+        self,
+        exchange: PaperExchange,
+        symbol: str,
+        strategy: Strategy,
+        *,
+        limits: Limits,
+        settings: DeskSettings,
+        kill: KillSwitch | None = None,
+        risk: RiskRecord | None = None,
+    ) -> None:
+        self.exchange = exchange
+        self.symbol = symbol
+        self.kill = KillSwitch() if kill is None else kill
+        self._strategy = strategy
+        self._limits = limits
+        self._settings = settings
+        self._lead = exchange.settings.lead
+        self._book = exchange.books[symbol]
+        self._risk: Risk | None = None
+        self._risk_record = risk
+        self._quoter: Quoter | None = None
+        """Both are made with the first book, which brings the instrument."""
+        self._seen: _Top | None = None
+        self._update_id = 0
+        self._updated_ns = 0
+        self._quoted: QuoteReport | None = None
+        self._retry_ns: int | None = None
+        self._was_trusted = False
+
+    @property
+    def risk_record(self) -> RiskRecord:
+        """What the limits of losses remember, for a file, as `kill.export()` is."""
+        if self._risk is not None:
+            return self._risk.export()
+        return RiskRecord() if self._risk_record is None else self._risk_record
+
+    # What comes in.
+
+    def take(self, record: Received) -> list[Report]:
+        """Hand a record to the exchange, and answer. Returns all that it caused, in order."""
+        return self.answer(self.exchange.take(record))
+
+    def advance(self, now_ns: int) -> list[Report]:
+        """Let time pass without a record, and answer."""
+        return self.answer(self.exchange.advance(now_ns))
+
+    def answer(self, reports: list[Report]) -> list[Report]:
+        """Answer the newest record, of which these are the reports of the exchange."""
+        said = list(reports)
+        for report in reports:
+            if type(report) is Fill and report.symbol == self.symbol:
+                self._tell(report, said)
+        top, now_ns = self._top(), self.exchange.now_ns
+        is_due = self._retry_ns is not None and now_ns >= self._retry_ns
+        if reports or is_due or top != self._seen:
+            self._seen = top
+            self._decide(top, said)
+        elif Check.STALE_DATA in self._limits.kills:
+            self._watch(said)
+        self._prove(said)
+        return said
+
+    def _top(self) -> _Top:
+        book = self._book
+        if book.update_id != self._update_id:
+            self._update_id = book.update_id
+            self._updated_ns = self.exchange.now_ns
+        held = self.exchange.position(self.symbol, self._lead)
+        why = self.exchange.frozen_why(self.symbol)
+        return book.best_bid, book.best_ask, 0 if held is None else held.quantity, why
+
+    # The kill switch.
+
+    def pull(self, cause: KillCause, why: str) -> list[Report]:
+        """Pull the kill switch: cancel every order of the symbol, and send none any more."""
+        said: list[Report] = []
+        self._pull(cause, why, said)
+        self._prove(said)
+        return said
+
+    def reset(self, who: str) -> list[Report]:
+        """Arm the kill switch again. Raises `TransitionError` while an order is open."""
+        self._seen = None
+        return [self.kill.reset(who, self.exchange.now_ns)]
+
+    def _pull(self, cause: KillCause, why: str, said: list[Report]) -> None:
+        open_orders = self.exchange.open_orders(self.symbol)
+        report = self.kill.pull(cause, why, self.exchange.now_ns, open_orders)
+        if report is None:
+            return
+        said.append(report)
+        for order_id in open_orders:
+            said += self.exchange.cancel(order_id)
+        try:
+            self._strategy.stopped(why)
+        except Exception as error:
+            # The orders are being cancelled already, and a strategy cannot keep them from it.
+            now_ns = self.exchange.now_ns
+            why = _raised("stopped", error)
+            said.append(RiskDecision(time_ns=now_ns, symbol=self.symbol, is_allowed=False, why=why))
+
+    def _prove(self, said: list[Report]) -> None:
+        if self.kill.state is KillState.CANCELLING:
+            open_orders = self.exchange.open_orders(self.symbol)
+            report = self.kill.prove(open_orders, self.exchange.now_ns)
+            if report is not None:
+                said.append(report)
+
+    # The limits.
+
+    def _watch(self, said: list[Report]) -> bool:
+        """Whether the desk may go on: no limit that is set to kill is exceeded."""
+        risk, (bid, ask, _, _) = self._risk, self._seen or (None, None, 0, "")
+        if not self.kill.is_armed or risk is None or bid is None or ask is None:
+            return self.kill.is_armed
+        for breach in risk.check_now(self._touch(bid, ask), self.exchange.now_ns):
+            if breach.check in self._limits.kills:
+                self._pull(KillCause.LIMIT, breach.why, said)
+                return False
+        return True
+
+    def _touch(self, bid: Level, ask: Level) -> Touch:
+        return Touch(bid=bid.price, ask=ask.price, updated_ns=self._updated_ns)
+
+    def _mark(self, bid: Level, ask: Level) -> tuple[Risk, Quoter]:
+        """The limits and the quoter, with the account at its newest value."""
+        if self._risk is None or self._quoter is None:
+            assert self._book.instrument is not None, "the book is known"
+            self._risk = Risk(self._limits, self._book.instrument, self._risk_record)
+            life_ns = self._settings.min_life_ns
+            self._quoter = Quoter(self.exchange, self.symbol, self._risk, min_life_ns=life_ns)
+        held = self.exchange.position(self.symbol, self._lead)
+        if bid.price + ask.price > 0:
+            equity = 0 if held is None else held.equity(bid.price + ask.price, parts=2)
+            self._risk.mark(equity, self.exchange.now_ns)
+        return self._risk, self._quoter
+
+    # The strategy.
+
+    def _tell(self, fill: Fill, said: list[Report]) -> None:
+        if fill.model is not self._lead:
+            return
+        try:
+            self._strategy.filled(fill)
+        except Exception as error:
+            self._pull(KillCause.STRATEGY, _raised("filled", error), said)
+
+    def _decide(self, top: _Top, said: list[Report]) -> None:
+        bid, ask, position, frozen_why = top
+        self._retry_ns = None
+        if not self.kill.is_armed:
+            return
+        if frozen_why or bid is None or ask is None:
+            self._stand_aside(frozen_why, said)
+            return
+        self._was_trusted = True
+        _, quoter = self._mark(bid, ask)
+        if self._watch(said):
+            quotes = self._asked(bid, ask, position, said)
+            if quotes is not None:
+                self._work(quoter, quotes, self._touch(bid, ask), said)
+
+    def _stand_aside(self, frozen_why: str, said: list[Report]) -> None:
+        if frozen_why and self._was_trusted and self._settings.kill_on_feed_loss:
+            self._pull(KillCause.FEED, frozen_why, said)
+            return
+        for order in self.exchange.orders(self.symbol):
+            said += self.exchange.cancel(order.order_id)
+
+    def _asked(self, bid: Level, ask: Level, position: int, said: list[Report]) -> Quotes | None:
+        """What the strategy wants; None if it pulled the kill switch."""
+        instrument = self._book.instrument
+        assert instrument is not None, "the book is known"
+        now_ns = self.exchange.now_ns
+        view = View(time_ns=now_ns, instrument=instrument, bid=bid, ask=ask, position=position)
+        try:
+            quotes = self._strategy.quote(view)
+            if quotes is None:
+                quotes = Quotes(bids=(), asks=(), fair_value=view.mid, skew=0.0)
+            require_sane(quotes, instrument)
+        except StrategyError as error:
+            self._pull(KillCause.STRATEGY, str(error), said)
+            return None
+        except Exception as error:
+            self._pull(KillCause.STRATEGY, _raised("quote", error), said)
+            return None
+        return quotes
+
+    def _work(self, quoter: Quoter, quotes: Quotes, touch: Touch, said: list[Report]) -> None:
+        quoter.work(quotes, touch)
+        self._retry_ns = quoter.retry_ns
+        self._say_quotes(quotes, tuple(quoter.refused), said)
+        said += quoter.said
+        if quoter.fatal is not None:
+            self._pull(KillCause.LIMIT, quoter.fatal.why, said)
+
+    def _say_quotes(self, quotes: Quotes, risk: tuple[str, ...], said: list[Report]) -> None:
+        """Report what is wanted and why, where that has changed."""
+        bid = quotes.bids[0] if quotes.bids else (None, 0)
+        ask = quotes.asks[0] if quotes.asks else (None, 0)
+        report = QuoteReport(
+            time_ns=0,
+            symbol=self.symbol,
+            bid_price=bid[0],
+            bid_quantity=bid[1],
+            ask_price=ask[0],
+            ask_quantity=ask[1],
+            fair_value=quotes.fair_value,
+            skew=quotes.skew,
+            clamps=quotes.clamps,
+            risk=risk,
+        )
+        if report != self._quoted:
+            self._quoted = report
+            said.append(msgspec.structs.replace(report, time_ns=self.exchange.now_ns))
+
+
+def _raised(method: str, error: Exception) -> str:
+    return f"the strategy's {method}() raised {type(error).__name__}: {error}"

@@ -1,0 +1,88 @@
+"""A run that goes on after a restart: positions and orders come back from its own reports.
+
+Positions come back to the last digit: the fills are booked again. An order that was OPEN works
+again with what is left of it. Nobody knows what was traded meanwhile, so all that the first book
+displays at its price is in front of it. One whose cancel was on its way is CANCELLED, and one that
+was not acknowledged is REFUSED. Reports may end anywhere: a model whose report is missing never had
+the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Final
+
+from fanout.protocol.instrument import Instrument
+from fanout.trading.money import Money
+from fanout.trading.orders import OrderEvent, OrderRequest, OrderState
+from fanout.trading.own_order import MODELS, OwnOrder
+from fanout.trading.position import Position
+from fanout.trading.reports import Fill, OrderReport, Report
+
+
+class Past:
+    """What the reports of a run say of one symbol. `last_id` is the newest number of an order,
+    `time_ns` the time of the newest report."""
+
+    def __init__(self, instrument: Instrument, reports: Iterable[Report]) -> None:
+        self.instrument = instrument
+        self.positions = [Position(instrument) for _ in MODELS]
+        self.orders: dict[int, OwnOrder] = {}
+        """All orders, those that are over included."""
+        self.last_id = self.time_ns = 0
+        for report in reports:
+            self.time_ns = max(self.time_ns, report.time_ns)
+            if isinstance(report, OrderReport | Fill) and report.symbol == instrument.symbol:
+                self._take(report)
+
+    def _take(self, report: OrderReport | Fill) -> None:
+        self.last_id = max(self.last_id, report.order_id)
+        if isinstance(report, Fill):
+            position = self.positions[report.model]
+            fee = _amount(position.money, report.fee)
+            position.fill(report.side, report.price, report.quantity, fee)
+        elif report.order_id not in self.orders:
+            self.orders[report.order_id] = _order(report)
+        order = self.orders.get(report.order_id)
+        if order is not None:
+            order.states[report.model] = report.state
+            order.remaining[report.model] = report.remaining
+
+    def settle(self) -> list[OrderReport]:
+        """End what did not reach the exchange, or was about to leave it."""
+        reports = []
+        for order in self.orders.values():
+            for model in MODELS:
+                state = order.states[model]
+                if (state is OrderState.OPEN and order.can_rest) or state.is_over:
+                    continue
+                event, when = _ENDINGS[state]
+                why = f"the run ended before it was {when}"
+                reports.append(order.turn(model, event, self.time_ns, why=why))
+        return reports
+
+
+_ENDINGS: Final = {
+    OrderState.NEW: (OrderEvent.REFUSE, "sent"),
+    OrderState.SENT: (OrderEvent.REFUSE, "acknowledged"),
+    OrderState.OPEN: (OrderEvent.EXPIRE, "taken whole"),
+    OrderState.CANCELLING: (OrderEvent.CANCEL, "cancelled"),
+}
+
+
+def _order(report: OrderReport) -> OwnOrder:
+    request = OrderRequest(
+        symbol=report.symbol,
+        side=report.side,
+        quantity=report.quantity,
+        price=report.price,
+        type=report.order_type,
+        time_in_force=report.time_in_force,
+    )
+    return OwnOrder(report.order_id, request, report.time_ns)
+
+
+def _amount(money: Money, text: str) -> int:
+    """The amount that `Money.text` wrote."""
+    return int(Fraction(text) / Fraction(10) ** money.exponent)

@@ -1,0 +1,34 @@
+"""How the paper exchange behaves: latencies, fees, and the fill models."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from fanout.trading.errors import LimitsError
+from fanout.trading.money import FEE_DIGITS
+from fanout.trading.orders import Latencies
+from fanout.trading.queues import Model, Weight
+
+_WHOLE_VALUE: Final = 10**FEE_DIGITS
+
+
+class ExchangeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of a `PaperExchange`.
+
+    Fees are in 10**-8 of the value: 10,000 is one basis point; a rebate is negative. `weight` is
+    the f of the probabilistic model. `lead` is the model whose fills the strategy sees; an order
+    that ends there ends in the other one too.
+    """
+
+    latencies: Latencies
+    maker_fee: int = 0
+    taker_fee: int = 0
+    weight: Weight = Weight.LINEAR
+    lead: Model = Model.CONSERVATIVE
+
+    def __post_init__(self) -> None:
+        for name, rate in (("maker", self.maker_fee), ("taker", self.taker_fee)):
+            if abs(rate) > _WHOLE_VALUE:
+                raise LimitsError(f"the {name} fee of {rate:,} exceeds the value, {_WHOLE_VALUE:,}")

@@ -1,0 +1,1 @@
+"""Strategies: what a market maker quotes, given the market and its position."""
