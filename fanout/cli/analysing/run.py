@@ -202,7 +202,7 @@ def run(
         sources = sources_of(consumer, source)
         if not follow and not any(each.is_journal for each in sources):
             raise UsageError("--no-follow is for a journal: a service has no end")
-        pin(consumer.processing.cpu)
+        pin(consumer.processing.cpu, config if cpu is None else None)
         import trio
 
         from fanout.cli.analysing.consume import Consuming, RunOptions

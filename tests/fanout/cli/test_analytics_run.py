@@ -472,3 +472,11 @@ def test_a_bad_file_names_the_key_the_value_and_the_limit(tmp_path: Path) -> Non
     done = at_once(*RUN, "tcp://h:1", "--config", str(path))
     assert done.returncode == 78
     assert done.stderr == f"fanout: {path}: features.windows = '0s': too short: 1ms to 24h\n"
+
+
+def test_a_core_that_is_not_there_is_named_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("[processing]\ncpu = 4096\n")
+    done = at_once(*RUN, "tcp://h:1", "--config", str(path))
+    assert done.returncode == 78
+    assert done.stderr.startswith(f"fanout: {path}: core 4096 is not there for this process: ")
