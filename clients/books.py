@@ -122,6 +122,11 @@ class Book:
         return not self.is_known and not self._hidden & ~_AWAY and self._is_begun
 
     @property
+    def is_ahead(self) -> bool:
+        """Whether the book is that of a snapshot, and updates that it has already may follow."""
+        return self._joins
+
+    @property
     def prices(self) -> OrderBook:
         """The `OrderBook`, for depth, sums, the price of a sweep and more. It is for reading, and
         only until the next record. It has no levels while the book is unknown."""

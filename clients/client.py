@@ -111,6 +111,17 @@ class Client(ABC):
         return self._subscription.position
 
     @property
+    def is_any_ready(self) -> bool:
+        """Whether more is there than what was handed over, without another read."""
+        return bool(self._ready)
+
+    @property
+    def heartbeat_ns(self) -> int:
+        """The time of the newest heartbeat, unix ns by the service's clock. Once nothing is ready,
+        the service had nothing more until then. 0 before the first."""
+        return self._subscription.heartbeat_ns
+
+    @property
     def reconnects(self) -> tuple[Reconnect, ...]:
         """The last hundred reconnects: reason, duration, and records lost."""
         self._recover()

@@ -175,6 +175,11 @@ class Subscription:
         return self._session.next_seq
 
     @property
+    def heartbeat_ns(self) -> int:
+        """As in the session."""
+        return self._session.heartbeat_ns
+
+    @property
     def lost(self) -> int:
         """How many records were lost so far, as in `statistics`."""
         return self._session.lost

@@ -21,7 +21,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from operator import index
+from operator import index, mul
 from typing import Final
 
 from fanout.protocol.book_common import (
@@ -117,8 +117,12 @@ class _Levels:
         """All levels from the best outwards, as they are asked for."""
         return ((self.sign * key, self.quantities[key]) for key in reversed(self.keys))
 
-    def down_to(self, price: int) -> list[Level]:
-        return self.first(self.count_to(price))
+    def depth_to(self, price: int) -> Depth:
+        # Without a `Level` of each: bands of hundreds of levels are summed up at every update.
+        keys = self.keys[bisect_left(self.keys, self.sign * index(price)) :]
+        quantities = [self.quantities[key] for key in keys]
+        notional = self.sign * sum(map(mul, keys, quantities))
+        return Depth(sum(quantities), notional, self.sign * keys[0] if keys else None)
 
 
 _NO_LEVELS: Final = _Levels(1)
@@ -284,7 +288,7 @@ class OrderBook:
 
     def quantity_to(self, side: Side, price: int) -> int:
         """The quantity from the best level to a price, which is included."""
-        return sum([level.quantity for level in self._shown(side).down_to(price)])
+        return self._shown(side).depth_to(price).quantity
 
     def depth(self, side: Side, count: int) -> Depth:
         """The first `count` levels."""
@@ -292,7 +296,7 @@ class OrderBook:
 
     def depth_to(self, side: Side, price: int) -> Depth:
         """The levels from the best to a price, which is included."""
-        return depth_of(self._shown(side).down_to(price))
+        return self._shown(side).depth_to(price)
 
     def sweep(self, side: Side, quantity: int) -> Depth:
         """What an order of this quantity would take from a side: the last level as far as needed.

@@ -61,6 +61,7 @@ _STEADY: Final = (
     "_elsewhere",
     "_listing",
     "_is_joining",
+    "heartbeat_ns",
     "_unknown_frames",
     "_events",
     "_skipped",
@@ -124,6 +125,9 @@ class SubscriberSession:
         """Whether that header is the connection's first."""
         self._steady: Mark | None = None
         """The values of `_STEADY` at the newest mark; None if one may have changed since then."""
+        self.heartbeat_ns = 0
+        """The time of the newest HEARTBEAT, by the service's clock, unix ns. What comes behind it
+        was received later. 0 before the first."""
         self._frames = FrameReader()
         self._bytes_received = 0
         self._frame_count = 0
@@ -408,8 +412,9 @@ class SubscriberSession:
         event = decode_event(payload, header)
         self._events += 1
         match event:
-            case Heartbeat(next_seq=next_seq):
+            case Heartbeat(next_seq=next_seq, time_ns=time_ns):
                 self.has_begun = True
+                self.heartbeat_ns = time_ns
                 return self._advance(next_seq, 0)
             case End(last_seq=last_seq):
                 is_refused = self._hole is not LossReason.UNANNOUNCED

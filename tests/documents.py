@@ -92,6 +92,11 @@ class Newcomer:
         text = self._renamed(block.text)
         if block.kind == "python":
             self._watch(text, [f"{self._home}/.venv/bin/python", "-u", "-c", text])
+        elif block.kind == "json" or "[features]" in text:
+            (self._home / "consumer").write_text(text)
+            address = "" if "[[input]]" in text else self._renamed("tcp://127.0.0.1:9000")
+            consumer = f"fanout analytics run --config consumer --limit 1 {address}"
+            self._watch(text, ["bash", "-c", consumer])
         elif block.kind == "toml":
             (self._home / "block.toml").write_text(text)
             self._watch(text, ["fanout", "--config", "block.toml", "config"])

@@ -86,11 +86,6 @@ class RowReader(JournalReader):
         super().__init__(url, start=start, follow=follow, symbols=symbols, market_only=market_only)
         self._wanted = Wanted.of(symbols, market_only)
 
-    @property
-    def is_any_ready(self) -> bool:
-        """Whether more is there than what was handed over, without another read."""
-        return bool(self._ready)
-
     def _receive(self, data: bytes) -> None:
         self._mark = None
         offset = 0

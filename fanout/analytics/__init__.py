@@ -11,6 +11,14 @@ These are consumers of a stream, live or from a journal. They have no clock and 
 from fanout.analytics.features import Features
 from fanout.analytics.settings import FeatureSettings
 from fanout.analytics.stoikov import MicropriceFit
+from fanout.analytics.stoikov_fit import MicropriceEstimator
 from fanout.analytics.stream import StreamFeatures, rows_in
 
-__all__ = ["FeatureSettings", "Features", "MicropriceFit", "StreamFeatures", "rows_in"]
+__all__ = [
+    "FeatureSettings",
+    "Features",
+    "MicropriceEstimator",
+    "MicropriceFit",
+    "StreamFeatures",
+    "rows_in",
+]

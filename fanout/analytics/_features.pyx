@@ -21,7 +21,7 @@ from fanout.analytics import settings as limits
 from fanout.analytics.formulas import BPS, Best
 from fanout.analytics.units import Units
 from fanout.analytics.volatility import SCALE
-from fanout.protocol.constants import Absence
+from fanout.protocol.constants import MAX_COLUMNS, Absence
 from fanout.protocol.feature_rows import FeatureRow
 
 cdef extern from "_features.h":
@@ -110,7 +110,7 @@ cdef extern from "_features.h":
 
 cdef enum:
     MAX_VALUES = 16  # of a list of the settings
-    MAX_ROW = 256
+    MAX_ROW = 256  # as MAX_COLUMNS
     BOUGHT = 0
     SOLD = 1
     BUYS = 2
@@ -136,6 +136,7 @@ cdef object NS_PER_S = 10**9
 assert (MAX_VALUES, MAX_SERIES, BASIS_POINTS) == (limits.MAX_VALUES, limits.MAX_ENTRIES, BPS)
 assert MAX_BANDS >= 4 * MAX_VALUES
 assert SCALE == 2**96
+assert MAX_ROW == MAX_COLUMNS
 assert [each.value for each in Absence][1:] == [
     WARMING_UP, NO_BOOK, LOST, NOT_LIVE, ONE_SIDED, CROSSED, TOO_SHALLOW, EMPTY, NOT_FITTED, OTHER
 ]
@@ -198,7 +199,7 @@ cdef class _Plan:
         places(&self.intensity, settings.intensity_ms, windows)
         self.book_columns = <int>len(settings.book_columns)
         self.columns = <int>len(settings.columns)
-        assert self.columns <= MAX_ROW, "what the limits of the settings allow"
+        assert self.columns <= MAX_ROW, "the settings see to it"
 
 
 cdef void places(List *of, values, among):
@@ -329,17 +330,27 @@ cdef class Features:
         self.next_ns = self.returns.whole_ns = up_to(now_ns, self.plan.sample_ns)
         self.show(now_ns)
 
-    def take_book(self, int64_t now_ns, OrderBook prices not None, *, bint is_anew=False):
+    def take_book(
+        self,
+        int64_t now_ns,
+        OrderBook prices not None,
+        *,
+        bint is_anew=False,
+        bint is_ahead=False,
+    ):
         """See `fanout.analytics.features.Features.take_book`."""
         cdef i128 flow
         self.take(prices)
         if not self.has_tops:
             self.break_off(ONE_SIDED)
         else:
-            if is_anew or not self.has_best:
+            if is_anew or is_ahead or not self.has_best:
                 self.starts += 1
                 self.flow.whole_ns = now_ns
-                self.flow.why = LOST if self.has_best else self.hole
+                if not self.has_best:
+                    self.flow.why = self.hole
+                elif is_anew:
+                    self.flow.why = LOST
             elif not is_same(&self.best, &self.tops):
                 flow = order_flow(&self.best, &self.tops)
                 if not series_add(&self.flow, now_ns, &flow):
@@ -375,16 +386,15 @@ cdef class Features:
         if not series_add(&self.trades, now_ns, amounts):
             raise MemoryError
 
-    def lose_trades(self, int why, int after):
+    def lose_trades(self, int why):
         """See `fanout.analytics.trade_features.TradeFeatures.lose`."""
         self.trades_why = why
-        self.trades.whole_ns = NEVER
-        self.trades.why = after
 
-    def resume_trades(self, int64_t now_ns):
+    def resume_trades(self, int64_t since_ns, int why):
         """See `fanout.analytics.trade_features.TradeFeatures.resume`."""
         self.trades_why = 0
-        self.trades.whole_ns = now_ns
+        self.trades.whole_ns = since_ns
+        self.trades.why = why
 
     def expect_trades(self):
         """See `fanout.analytics.features.Features.expect_trades`."""

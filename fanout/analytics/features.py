@@ -124,22 +124,24 @@ class Features:
         self._volatility.begin(now_ns)
         self._show(now_ns)
 
-    def take_book(self, now_ns: int, prices: OrderBook, *, is_anew: bool = False) -> None:
+    def take_book(
+        self, now_ns: int, prices: OrderBook, *, is_anew: bool = False, is_ahead: bool = False
+    ) -> None:
         """The book is this one from now on. `is_anew` if it does not follow from the one before by
-        an update, so that changes between them are not known."""
+        an update, so that changes between them are not known. `is_ahead` if it has what the next
+        updates bring, so that changes from now on are not known either."""
         before = self._best
         self._book.take(prices)
         best = self._book.best
         if best is None:
             self._break(_ONE_SIDED)
-        else:
-            if before is None or is_anew:
-                self.starts += 1
-                self._flow.whole_ns = now_ns
-                self._flow.why = self._hole if before is None else _LOST
-            elif best != before:
-                self._flow.add(now_ns, (order_flow(before, best),))
-            self._best = best
+        elif before is None or is_anew:
+            self._start(now_ns, self._hole if before is None else _LOST)
+        elif is_ahead:
+            self._start(now_ns, self._flow.why)
+        elif best != before:
+            self._flow.add(now_ns, (order_flow(before, best),))
+        self._best = best
         self._show(now_ns)
 
     def lose_book(self, now_ns: int, why: int) -> None:
@@ -156,13 +158,13 @@ class Features:
         """Count a trade at a market price, which was received now."""
         self._trades.take(now_ns, trade)
 
-    def lose_trades(self, why: int, after: int) -> None:
+    def lose_trades(self, why: int) -> None:
         """As `TradeFeatures.lose`."""
-        self._trades.lose(why, after)
+        self._trades.lose(why)
 
-    def resume_trades(self, now_ns: int) -> None:
+    def resume_trades(self, since_ns: int, why: int) -> None:
         """As `TradeFeatures.resume`."""
-        self._trades.resume(now_ns)
+        self._trades.resume(since_ns, why)
 
     def expect_trades(self) -> None:
         """The stream has trades, so that none in a window means that there was none."""
@@ -177,6 +179,12 @@ class Features:
         self._put_volatility(now_ns, values, absences)
         self._trades.put(now_ns, values, absences)
         return FeatureRow(self.instrument, now_ns, tuple(values), bytes(absences))
+
+    def _start(self, now_ns: int, why: int) -> None:
+        """The changes of the best prices are known from now on."""
+        self.starts += 1
+        self._flow.whole_ns = now_ns
+        self._flow.why = why
 
     def _break(self, why: int) -> None:
         if self._best is not None or self._hole != _WARMING_UP:

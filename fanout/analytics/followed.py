@@ -13,6 +13,7 @@ from typing import Final
 from fanout.analytics.features import Features
 from fanout.analytics.settings import FeatureSettings
 from fanout.analytics.stoikov import MicropriceFit
+from fanout.analytics.trade_holes import TradeHoles
 from fanout.clients.books import Book
 from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote, pack_levels
@@ -22,7 +23,12 @@ from fanout.protocol.instrument import Instrument
 _NO_BOOK: Final = int(Absence.NO_BOOK)
 _LOST: Final = int(Absence.LOST)
 _NOT_LIVE: Final = int(Absence.NOT_LIVE)
-_WARMING_UP: Final = int(Absence.WARMING_UP)
+
+_WHOLE: Final = BookFlags.WHOLE.value
+_MORE: Final = BookFlags.MORE.value
+
+_USUAL: Final = 2
+"""After so many whole books in a row, the next one is nothing special."""
 
 _TOP: Final = BookFlags.WHOLE | BookFlags.TOP_ONLY
 
@@ -33,17 +39,18 @@ class Followed:
     count any more."""
 
     __slots__ = (
+        "_fit",
         "_has_book",
+        "_is_ahead",
         "_is_anew",
-        "_is_behind",
         "_is_continued",
+        "_settings",
         "_top",
-        "_trades_are_lost",
-        "_trades_were_known",
         "_was_known",
-        "_was_whole",
+        "_wholes",
         "book",
         "features",
+        "holes",
     )
 
     def __init__(
@@ -53,43 +60,61 @@ class Followed:
         book: Book,
         fit: MicropriceFit | None,
     ) -> None:
+        self._settings = settings
+        self._fit = fit
         self.features = Features(settings, instrument, fit=fit)
         self.book = book
         self._top = OrderBook()
         """What the newest quote says."""
         self._has_book = False
         """Whether an update of a book has come."""
-        self._is_behind = False
+        self._is_ahead = False
         """Whether the newest quote is of a snapshot, so that older ones may follow."""
         self._was_known = False
-        self._was_whole = False
-        """Whether the newest update replaced the book."""
+        self._wholes = 0
+        """How many updates in a row have replaced the book."""
         self._is_continued = False
         """Whether the newest update is to be continued."""
         self._is_anew = True
         """Whether changes were missed since the book was taken last."""
-        self._trades_are_lost = True
-        self._trades_were_known = False
+        self.holes = TradeHoles()
 
     @property
     def instrument(self) -> Instrument:
         """As of the newest record."""
         return self.features.instrument
 
+    def begin(self, start_ns: int, now_ns: int) -> None:
+        """The stream has begun. This comes before anything else that has a time."""
+        self.features.begin(start_ns)
+        self.turn(now_ns)
+
+    def begin_anew(self, now_ns: int) -> None:
+        """The stream begins once more, at another time. The book is as it was."""
+        self.features = Features(self._settings, self.instrument, fit=self._fit)
+        self.holes = TradeHoles()
+        self._is_anew = True
+        self.begin(now_ns, now_ns)
+
     def note(self, update: BookUpdate | OrderUpdate) -> None:
-        """An update has come, which is not in the book yet. A whole book after another one is how
-        some venues send every change; any other is a new start."""
+        """An update has come, which is not in the book yet. A whole book is a new start, unless two
+        others came right before it: then that is how the venue sends every change. A snapshot that
+        the book has already changes nothing."""
         self._has_book = True
+        if not update.seq and self.book.is_known and update.update_id <= self.book.update_id:
+            return
+        flags = int(update.flags)
+        is_whole = bool(flags & _WHOLE)
         if not self._is_continued:
-            self._is_anew |= update.is_whole and not (self._was_whole and update.seq)
-            self._was_whole = update.is_whole
-        self._is_continued = update.has_more
+            self._is_anew |= is_whole and (self._wholes < _USUAL or not update.seq)
+            self._wholes = self._wholes + 1 if is_whole else 0
+        self._is_continued = bool(flags & _MORE)
 
     def quote(self, quote: Quote) -> None:
         """A quote has come."""
-        if self._is_behind and quote.update_id < self._top.update_id:
+        if self._is_ahead and quote.update_id < self._top.update_id:
             return
-        self._is_behind = not quote.seq
+        self._is_ahead = not quote.seq
         bids = [(quote.bid_price, quote.bid_quantity)] if quote.bid_quantity else []
         asks = [(quote.ask_price, quote.ask_quantity)] if quote.ask_quantity else []
         self._top.apply(
@@ -106,47 +131,55 @@ class Followed:
     def lose(self, now_ns: int) -> None:
         """Records were lost, which may have been of this instrument."""
         self._top.clear()
-        self._is_behind = self._was_whole = self._is_continued = False
+        self._is_ahead = self._is_continued = False
+        self._wholes = 0
         self._lose_book(now_ns, _LOST)
-        self.lose_trades(_LOST)
+        self.holes.lose()
+        self.tell_holes()
 
     def turn(self, now_ns: int) -> None:
         """A status has come, and `book` knows of it."""
         if not self.book.is_live:
             self._lose_book(now_ns, _NOT_LIVE)
-            self.lose_trades(_NOT_LIVE)
+            self.holes.lose()
+            self.features.lose_trades(_NOT_LIVE)
 
-    def lose_trades(self, why: int) -> None:
-        """Trades are missing."""
-        self._trades_are_lost = True
-        self.features.lose_trades(why, _LOST if self._trades_were_known else _WARMING_UP)
+    def tell_holes(self) -> None:
+        """The holes have changed, or may have."""
+        if not self.book.is_live:
+            return
+        if self.holes.is_open:
+            self.features.lose_trades(self.holes.why)
+        else:
+            self.features.resume_trades(self.holes.end_ns, self.holes.why)
 
     def settle(self, now_ns: int) -> None:
         """A record with a time has come, and all before it are known."""
-        if not self.book.is_live:
-            return
-        if self._trades_are_lost:
-            self._trades_are_lost, self._trades_were_known = False, True
-            self.features.resume_trades(now_ns)
-        self.show(now_ns)
+        if self.book.is_live:
+            self.holes.settle(now_ns)
+            self.tell_holes()
+            self.show(now_ns)
 
     def show(self, now_ns: int) -> None:
         """The book is from now on what it is."""
         features = self.features
         if not self.book.is_live:
             return
-        prices = self.book.prices if self._has_book else self._top
+        book = self.book
+        prices = book.prices if self._has_book else self._top
         if prices.is_consistent:
-            features.take_book(now_ns, prices, is_anew=self._is_anew)
+            is_ahead = book.is_ahead if self._has_book else self._is_ahead
+            features.take_book(now_ns, prices, is_anew=self._is_anew, is_ahead=is_ahead)
             self._was_known, self._is_anew = True, False
-        elif self._has_book and self.book.is_paused:
+        elif self._has_book and book.is_paused:
             features.hide_book(now_ns, self._why(_LOST))
         else:
             self._lose_book(now_ns, _LOST)
 
     def _lose_book(self, now_ns: int, why: int) -> None:
         self._is_anew = True
-        self.features.lose_book(now_ns, self._why(why))
+        if now_ns:  # before the first record with a time nothing was shown
+            self.features.lose_book(now_ns, self._why(why))
 
     def _why(self, why: int) -> int:
         return _NO_BOOK if why == _LOST and not self._was_known else why

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from fanout.analytics.errors import SettingsError
+from fanout.protocol.constants import MAX_COLUMNS
 
 NS_PER_MS: Final = 1_000_000
 
@@ -65,6 +66,7 @@ class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             else:
                 _require_list(name, value, most)
         self._require_samples()
+        self._require_columns()
 
     def _require_samples(self) -> None:
         least = 2 * self.volatility_sample_ms
@@ -74,6 +76,14 @@ class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                     f"volatility_ms {window:,} is below {least:,}, which is twice "
                     f"volatility_sample_ms: lengthen the window or sample more often"
                 )
+
+    def _require_columns(self) -> None:
+        count = len(self.columns)
+        if count > MAX_COLUMNS:
+            raise SettingsError(
+                f"these settings make {count:,} columns, more than the {MAX_COLUMNS} of a row: "
+                "shorten the lists, of which wap_bps and wap_lags_ms multiply"
+            )
 
     @property
     def columns(self) -> tuple[str, ...]:

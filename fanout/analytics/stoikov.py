@@ -12,8 +12,9 @@ or without a change of the mid. From a state x, of all steps,
     B  = (1 - Q)^-1 T         the state after it
     G* = G1 + B G1 + B^2 G1 + ...       what the microprice is above the mid, in ticks
 
-The sum has a limit, since each step is counted together with its mirror image: bids and asks
-exchanged, and the mid's change reversed.
+Changes of the mid count in full, however large: where the ticks are small against the usual change,
+the microprice can be many of them from the mid. The sum has a limit, since each step is counted
+together with its mirror image: bids and asks exchanged, and the mid's change reversed.
 
 Source: Sasha Stoikov, The micro-price: a high-frequency estimator of future prices, Quantitative
 Finance 18 (2018).

@@ -6,8 +6,10 @@
             ...
 
 Every record counts, so the client must not drop any. The rows are the same whether the records come
-from a live service or from a journal: time is the `received_ns` of the records. It never goes back:
-a record of an earlier time, after a step of the service's clock, counts at the newest time so far.
+from a live service or from a journal: time is the `received_ns` of the records. It does not go back
+for records that the service held for a moment: they count at the newest time so far. If a record is
+older than that by more than `MAX_BACK_NS`, the service's clock was set back. Then the stream begins
+anew at its time: books stay, and windows and lags have to fill again.
 
 Rows come after each update of a book, quote or trade, or at each multiple of `every_ns` of record
 time: then a row has all records up to that moment, and comes once a later record shows that there
@@ -30,7 +32,6 @@ from fanout.clients.books import Books
 from fanout.clients.outcomes import Received, Restarted
 from fanout.clients.wanted import MARKET_KINDS
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
-from fanout.protocol.constants import Absence, GapState
 from fanout.protocol.errors import PeerError
 from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.instrument import Instrument
@@ -40,7 +41,9 @@ MAX_TICK_ROWS: Final = 262_144
 """Most rows that one record may cause. Where more multiples of `every_ns` lie between two records,
 only the newest of them gives rows: the stream stood still, or its clock has jumped."""
 
-_LOST: Final = int(Absence.LOST)
+MAX_BACK_NS: Final = 1_000_000_000
+"""How far the time of a record may be behind the newest. Services hold records for half a second at
+the most, to put them in order."""
 
 _UPDATES: Final = (BookUpdate, OrderUpdate)
 
@@ -98,7 +101,7 @@ class StreamFeatures:
     def advance(self, time_ns: int) -> Sequence[FeatureRow]:
         """It is this time, as another stream shows: windows let go of what is over, and rows of
         `every_ns` come. An earlier time than that of the stream changes nothing."""
-        return self._move(time_ns) if self.now_ns else ()
+        return self._move(time_ns) if self.now_ns and time_ns > self.now_ns else ()
 
     def features(self, symbol: str) -> Features | None:
         """The features of a symbol. None if nothing of it has come."""
@@ -137,8 +140,8 @@ class StreamFeatures:
         if followed is None or not trade.received_ns:
             return rows
         if trade.back_filled:
-            followed.lose_trades(_LOST)
-            self._unsettled[followed.instrument.symbol] = followed
+            followed.holes.fill(trade.trade_id)
+            self._unsettled[trade.symbol] = followed
         elif trade.kind in MARKET_KINDS:
             followed.features.take_trade(self.now_ns, trade)
         return self._rows(rows, followed, trade.received_ns, is_of_book=False)
@@ -176,12 +179,14 @@ class StreamFeatures:
             case Status(instrument=instrument):
                 self._books.apply(record)
                 self._turn(instrument)
-            case Gap(instrument=instrument, state=GapState.OPEN):
-                self._open(instrument)
+            case Gap():
+                self._note(record)
 
     def _move(self, time_ns: int) -> list[FeatureRow]:
         """The time of the stream is this one, unless it is later already."""
         if time_ns <= self.now_ns:
+            if 0 < time_ns < self.now_ns - MAX_BACK_NS:
+                self._go_back(time_ns)
             return []
         rows = [] if self._every_ns is None else self._ticks(time_ns, self._every_ns)
         if not self.now_ns:
@@ -189,10 +194,19 @@ class StreamFeatures:
         self.now_ns = time_ns
         return rows
 
+    def _go_back(self, time_ns: int) -> None:
+        """The clock was set back to this time."""
+        self.now_ns = self._start_ns = time_ns
+        for each in self._followed.values():
+            each.begin_anew(time_ns)
+            if self._has_trades:
+                each.features.expect_trades()
+        self._unsettled.update(self._followed)
+
     def _begin(self, time_ns: int) -> None:
         self._start_ns = time_ns
         for each in self._followed.values():
-            each.features.begin(time_ns)
+            each.begin(time_ns, time_ns)
 
     def _ticks(self, time_ns: int, every_ns: int) -> list[FeatureRow]:
         """The rows of the multiples from the time of the stream on, and before the new one."""
@@ -233,7 +247,7 @@ class StreamFeatures:
         if self._has_trades:
             followed.features.expect_trades()
         if self.now_ns:
-            followed.features.begin(self._start_ns)
+            followed.begin(self._start_ns, self.now_ns)
         return followed
 
     def _expect_trades(self) -> None:
@@ -259,11 +273,12 @@ class StreamFeatures:
                 each.turn(self.now_ns)
                 self._unsettled[each.instrument.symbol] = each
 
-    def _open(self, instrument: Instrument) -> None:
-        followed = self._following(instrument)
+    def _note(self, gap: Gap) -> None:
+        followed = self._following(gap.instrument)
         if followed is not None:
-            followed.lose_trades(_LOST)
-            self._unsettled[instrument.symbol] = followed
+            followed.holes.take(gap)
+            followed.tell_holes()
+            self._unsettled[gap.instrument.symbol] = followed
 
 
 def _units(instrument: Instrument) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from fanout.analytics.settings import NS_PER_MS, FeatureSettings
 from fanout.analytics.units import Units
-from fanout.analytics.windows import NEVER, Windows
+from fanout.analytics.windows import Windows
 from fanout.protocol.constants import Absence
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
@@ -30,7 +30,8 @@ _NOTIONAL: Final = 4
 class TradeFeatures:
     """The values of the columns `FeatureSettings.trade_columns` of one instrument.
 
-    Nothing is known before `resume`, nor from `lose` to the next `resume`.
+    Nothing is known before `resume`, nor from `lose` to the next `resume`. Trades are counted all
+    the while.
     """
 
     __slots__ = ("_at", "_settings", "_units", "_windows", "has_begun", "why")
@@ -55,17 +56,16 @@ class TradeFeatures:
         else:
             self._windows.add(now_ns, (quantity, 0, 1, 0, notional))
 
-    def lose(self, why: int, after: int) -> None:
-        """Nothing is known from now on, because of `why`. Once something is, windows that begin
-        before that are absent because of `after`."""
+    def lose(self, why: int) -> None:
+        """Nothing is known from now on, because of `why`."""
         self.why = why
-        self._windows.whole_ns = NEVER
-        self._windows.why = after
 
-    def resume(self, now_ns: int) -> None:
-        """Every trade that is received after this moment will be counted."""
+    def resume(self, since_ns: int, why: int) -> None:
+        """Every trade after that moment has been counted, or will be. A window that begins before
+        it is absent because of `why`."""
         self.why = 0
-        self._windows.whole_ns = now_ns
+        self._windows.whole_ns = since_ns
+        self._windows.why = why
 
     def put(self, now_ns: int, values: list[float | None], absences: bytearray) -> None:
         """Append the values at this moment, and their absences."""

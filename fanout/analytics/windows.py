@@ -51,13 +51,6 @@ class Windows:
         self._cut_ns = 0
         """The time of the newest entry that was dropped for want of room."""
 
-    def clear(self) -> None:
-        """Drop all entries: they are in other units than what follows."""
-        for total, stage in zip(self.sums, self._stages, strict=True):
-            total[:] = [0] * len(total)
-            stage.clear()
-        self._count = 0
-
     def add(self, now_ns: int, amounts: tuple[int, ...]) -> None:
         """Count these amounts from this moment on."""
         self.move(now_ns)

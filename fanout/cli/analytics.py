@@ -3,6 +3,7 @@
 import typer
 
 from fanout.cli.analysing.fit import fit
+from fanout.cli.analysing.run import run
 
 analytics = typer.Typer(
     name="analytics",
@@ -10,4 +11,5 @@ analytics = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+analytics.command("run")(run)
 analytics.add_typer(fit)

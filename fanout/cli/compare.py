@@ -123,7 +123,8 @@ def compare(
 
         from fanout.cli.comparing.compared import Compared, wishes_of
         from fanout.cli.comparing.record import Findings
-        from fanout.cli.comparing.sources import VENUE, scheme_of
+        from fanout.cli.comparing.sources import VENUE
+        from fanout.cli.inputs import scheme_of
 
         within_s = parse_duration(within)
         for_s = float(parse_duration(duration)) if duration else math.inf

@@ -1,6 +1,5 @@
 """Runs a service, a replay or a simulator until a signal ends it."""
 
-import gc
 import json
 import signal
 from collections.abc import Awaitable, Callable
@@ -129,7 +128,7 @@ async def _run(work: Work, received: list[int]) -> None:
             left -= 1
         if not left:
             notifier.ready(work.status)
-            _freeze()
+            memory.freeze()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch_signals, stop, received, nursery.cancel_scope)
@@ -154,16 +153,6 @@ def _assets(source: SourceConfig) -> str:
 async def _say_stopping(stop: trio.Event, notifier: Notifier) -> None:
     await stop.wait()
     notifier.stopping()
-
-
-def _freeze() -> None:
-    """Exempt all objects made so far from garbage collection.
-
-    They live as long as the process. A full collection over them takes some 50 ms, during which
-    trades would wait.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 async def _watch_signals(

@@ -117,6 +117,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     recovery: str | None = None
     group_b: str | None = None
     interface: str = ""
+    buffer_bytes: int | None = None
+    """The receive buffer of each line of multicast."""
     creds: str | None = None
     prefix: str | None = None
 
@@ -197,6 +199,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     def _multicast(self, of_group: Callable[..., OfGroup]) -> OfGroup:
         """A client for multicast. What is asked over TCP needs an address there."""
         of_tcp: dict[str, object] = {}
+        of_group_alone = {} if self.buffer_bytes is None else {"buffer_bytes": self.buffer_bytes}
         if self.recovery is not None:
             if self.tls_ca is not None and not self.recovery.startswith("tls://"):
                 raise UsageError(f"--recovery {self.recovery} does not speak TLS: use tls://")
@@ -212,6 +215,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
             recovery=self.recovery,
             start=parse_start(self.start or Start.LIVE),
             **of_tcp,
+            **of_group_alone,
             **self._options(),
         )
 

@@ -33,6 +33,11 @@ class VenueClass(Protocol):
     how it spells symbols."""
 
     @property
+    def name(self) -> str:
+        """As the header of a channel names the venue."""
+        ...
+
+    @property
     def title(self) -> str:
         """The exchange and the market, as people name them."""
         ...

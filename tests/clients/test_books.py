@@ -116,6 +116,40 @@ def test_a_book_follows_the_updates_behind_a_whole_one(first: BookUpdate) -> Non
     assert repr(book) == "<OrderBook of BTCUSDT, 1 bids, 2 asks, update 2>"
 
 
+def test_a_book_of_a_snapshot_is_ahead_until_an_update_above_it_has_come() -> None:
+    books = books_after(whole())
+    book = books["BTCUSDT"]
+    assert not book.is_ahead
+    for record, is_ahead in (
+        (LOSS, False),
+        (snapshot(5), True),
+        (update(4, [(10, 0)]), True),
+        (update(6, [(10, 0)]), False),
+    ):
+        books.apply(record)
+        assert book.is_ahead is is_ahead
+
+
+def test_a_book_is_live_unless_the_newest_status_says_otherwise() -> None:
+    books = Books()
+    book = books["BTCUSDT"]
+    stale, live = FeedState.STALE, FeedState.LIVE
+    for record, is_live in (
+        (whole(), True),
+        (status(stale), False),
+        (status(stale, None), False),
+        (status(live), False),
+        (status(live, None), True),
+        (status(FeedState.DOWN, None), False),
+        (status(live, None), False),
+        (AWAY, False),
+        (LOSS, True),
+        (AWAY, True),
+    ):
+        books.apply(record)
+        assert book.is_live is is_live
+
+
 def test_books_of_symbols_are_apart_and_known_ones_can_be_listed() -> None:
     books = books_after(whole(), whole(3, instrument=LIFE), status(FeedState.STALE))
     assert [each.symbol for each in books.known] == ["币安人生USDT"]

@@ -12,7 +12,7 @@ from fanout.clients.tcp import DisconnectedError, TcpClient
 from fanout.clients.tcp_client import channel_in, parse_address
 from fanout.protocol import End, EndReason, Trade, encode_event, frame
 from tests.contracts.client import ClientContract, Collected, serving
-from tests.protocol.test_session import block, end, opening
+from tests.protocol.test_session import block, end, heartbeat, opening
 
 
 class TestTcpClient(ClientContract):
@@ -68,6 +68,16 @@ def test_closing_while_it_waits_to_reconnect_ends_the_iteration() -> None:
     closing.start()
     assert all(type(each).__name__ == "Disconnected" for each in client)
     closing.join()
+
+
+def test_what_is_ready_and_the_time_of_a_heartbeat_are_known() -> None:
+    stream = opening(1) + block(1, 2) + heartbeat(3)
+    with serving(stream, silent=True) as service, TcpClient(service.url) as client:
+        assert (client.is_any_ready, client.heartbeat_ns) == (False, 0)
+        assert isinstance(next(client), Trade)
+        assert client.is_any_ready
+        assert isinstance(next(client), Trade)
+        assert (client.is_any_ready, client.heartbeat_ns) == (False, 1)
 
 
 def test_connect_waits_for_the_header_and_keeps_the_records() -> None:

@@ -215,6 +215,13 @@ def test_any_split_of_the_stream_gives_every_number_once(
     assert session.statistics.bytes_received == len(stream)
 
 
+def test_the_time_of_the_newest_heartbeat_is_known() -> None:
+    session = streaming()
+    assert session.heartbeat_ns == 0
+    drain(session, heartbeat(1))
+    assert session.heartbeat_ns == 1
+
+
 def test_blocks_are_taken_as_rows_once_numbers_have_come() -> None:
     blocks = block(1, 2) + block(3)
     session = streaming()

@@ -17,12 +17,11 @@ from fanout.cli.comparing.sources import (
     Wish,
     check_rings_address,
     check_venue_address,
-    fitting,
     is_coarse,
     is_kept,
     open_both,
-    scheme_of,
 )
+from fanout.cli.inputs import fitting, scheme_of
 from fanout.cli.serve import ServeOptions
 from fanout.cli.source import Source
 from fanout.compare import Clock, Comparison, Fields, Identity, Report

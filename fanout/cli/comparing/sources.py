@@ -8,23 +8,18 @@ of a trade than a service does.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Final, Protocol, cast
+from typing import Final
 
 import msgspec
 import trio
 
 from fanout.cli.comparing.rings import RingsStream
+from fanout.cli.inputs import Stream, scheme_of, trio_client
 from fanout.cli.outcome import say
 from fanout.cli.secrets import read_credentials
-from fanout.cli.source import Source, parse_start, trio_nats_client
+from fanout.cli.source import Source, parse_start
 from fanout.cli.venues import check_venue, spelled
-from fanout.clients.client import AsyncClient
 from fanout.clients.consolidated import ConsolidatedClient
-from fanout.clients.journal import POLL_S, JournalReader
-from fanout.clients.multicast_trio import TrioMulticastClient
-from fanout.clients.outcomes import Received
-from fanout.clients.ring_trio import TrioRingClient
-from fanout.clients.shm_trio import TrioShmClient
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.config import Config, FeedConfig, SourceConfig
 from fanout.config.assets import typed_symbols
@@ -41,33 +36,6 @@ RINGS: Final = "rings"
 
 PATIENCE_S: Final = 2.0
 """After so long without an answer, stderr names the stream that is waited for."""
-
-_FITTING: Final = {
-    "token_file": ("tcp", "tls", "multicast"),
-    "tls_ca": ("tls", "multicast", "nats+tls"),
-    "recovery": ("multicast",),
-    "group_b": ("multicast",),
-    "interface": ("multicast",),
-    "creds": ("nats", "nats+tls"),
-    "prefix": ("nats", "nats+tls"),
-}
-"""Options by the addresses that they are for. With two addresses, an option is for one of them."""
-
-_FROM_ENVIRONMENT: Final = ("token_file", "tls_ca", "creds")
-"""Options that may stand in the environment, for other commands."""
-
-
-class Stream(Protocol):
-    """Records from one address, as a client for trio hands them over."""
-
-    url: str
-
-    @property
-    def header(self) -> Header | None: ...
-
-    async def connect(self) -> Header: ...
-
-    def __aiter__(self) -> AsyncIterator[Received]: ...
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,28 +75,11 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 Opener = Callable[[Wish], AbstractAsyncContextManager[Stream]]
 
 
-class TrioJournal(JournalReader, AsyncClient):
-    """A reader of a journal, beside other tasks. Reading blocks the event loop: a piece takes less
-    than a millisecond."""
-
-    async def _step(self) -> None:
-        await trio.sleep(0 if self._take() else POLL_S)
-
-
 @asynccontextmanager
 async def _open_client(wish: Wish) -> AsyncIterator[Stream]:
     """A service's client, by `fanout.cli.source`."""
-    client = wish.source.client(
-        TrioTcpClient,
-        TrioShmClient,
-        TrioRingClient,
-        TrioMulticastClient,
-        TrioJournal,
-        trio_nats_client,
-        follow=wish.follow,
-    )
-    async with client:
-        yield cast(Stream, client)
+    async with trio_client(wish.source, follow=wish.follow) as client:
+        yield client
 
 
 @asynccontextmanager
@@ -221,11 +172,6 @@ COARSE: Final = (RINGS,)
 """Kinds of addresses whose trades have times in ms, and do not say of which kind they are."""
 
 
-def scheme_of(address: str) -> str:
-    """What stands in front of `://`."""
-    return address.partition("://")[0]
-
-
 def is_kept(address: str) -> bool:
     """Whether an address is that of records on a disk."""
     return scheme_of(address) in KEPT
@@ -234,25 +180,6 @@ def is_kept(address: str) -> bool:
 def is_coarse(address: str) -> bool:
     """Whether the trades of an address have times in ms, and no kinds."""
     return scheme_of(address) in COARSE
-
-
-def fitting(source: Source, addresses: tuple[str, str]) -> Source:
-    """A source with the options that are for its kind of address. Raises `UsageError` for one that
-    is for neither of the two."""
-    schemes = [scheme_of(each) for each in addresses]
-    unfit: dict[str, str | None] = {}
-    for option, kinds in _FITTING.items():
-        if not getattr(source, option):
-            continue
-        if option not in _FROM_ENVIRONMENT and not set(kinds) & set(schemes):
-            flag = "--" + option.replace("_", "-")
-            raise UsageError(f"{flag} is for {kinds[0]}://: neither address is one")
-        if scheme_of(source.address) not in kinds:
-            unfit[option] = "" if option == "interface" else None
-    is_asked = source.recovery is not None or scheme_of(source.address) != "multicast"
-    if not is_asked:
-        unfit |= {"token_file": None, "tls_ca": None}
-    return msgspec.structs.replace(source, **unfit)
 
 
 @asynccontextmanager

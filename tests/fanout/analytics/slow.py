@@ -195,6 +195,8 @@ class Slow:
 
     def order_flow(self, now_ns: int, window_ns: int) -> Value:
         start_ns = now_ns - window_ns
+        if self.states[-1].fault:
+            return self.states[-1].fault
         if start_ns < self.states[0].time_ns:
             return Absence.WARMING_UP
         return sum(e for time_ns, e in self._last(self.flows, start_ns)) * self.quantity
@@ -206,9 +208,10 @@ class Slow:
             for step in range((now_ns - window_ns) // step_ns, now_ns // step_ns + 1)
             if now_ns - window_ns <= step * step_ns < now_ns
         ]
-        if instants[0] < self.states[0].time_ns:
-            return Absence.WARMING_UP
         states = [self.state_at(each) for each in instants]
+        for each in [self.states[-1], *reversed(states)]:
+            if each is None or each.fault:
+                return Absence.WARMING_UP if each is None else each.fault
         mids = np.array([each.twice_mid for each in states if each], dtype=float)
         returns = np.log(mids[1:] / mids[:-1])
         return math.sqrt(math.fsum(returns**2) / (len(returns) * step_ns / 1e9))

@@ -29,9 +29,9 @@ SETTINGS = FeatureSettings(
 TOP = BookFlags.WHOLE | BookFlags.TOP_ONLY
 
 
-def assert_same(row: FeatureRow, expected: list[Value]) -> None:
+def assert_same(row: FeatureRow, expected: list[Value], settings: FeatureSettings) -> None:
     for name, value, absence, slow in zip(
-        SETTINGS.columns, row.values, row.absences, expected, strict=True
+        settings.columns, row.values, row.absences, expected, strict=True
     ):
         if isinstance(slow, Absence):
             assert (value, Absence(absence)) == (None, slow), name
@@ -62,7 +62,7 @@ def test_every_feature_is_its_definition_at_every_row(
         slow.take(record)
         (row,) = stream.take(record)
         assert row.time_ns == record.received_ns
-        assert_same(row, list(slow.row(row.time_ns)))
+        assert_same(row, list(slow.row(row.time_ns)), SETTINGS)
         for name, absence in zip(SETTINGS.columns, row.absences, strict=True):
             seen[name].add(absence)
         next(counted)

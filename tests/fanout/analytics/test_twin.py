@@ -1,4 +1,4 @@
-"""The compiled `Features` gives what the plain class gives, value for value and reason for reason."""
+"""The compiled `Features` gives what the plain class gives, each value and each reason."""
 
 from collections.abc import Callable
 from typing import Any
@@ -69,7 +69,7 @@ class Both:
         classes: list[Callable[..., Any]] = [_compiled(), twin.plain["Features"]]
         self.them = [make(settings, self.instrument, fit=FIT) for make in classes]
         self.now_ns = START_NS
-        self.book = OrderBook(self.instrument)
+        self.book: OrderBook = twins_of("fanout.protocol._book").OrderBook(self.instrument)
         self.call("begin")
 
     def call(self, name: str, *arguments: Any, **options: Any) -> None:
@@ -80,12 +80,20 @@ class Both:
         for each in self.them:
             getattr(each, name)(*arguments)
 
-    def show(self, bids: Any, asks: Any, flags: BookFlags, *, is_anew: bool) -> None:
+    def show(
+        self,
+        bids: Any,
+        asks: Any,
+        flags: BookFlags = BookFlags.NONE,
+        *,
+        is_anew: bool = False,
+        is_ahead: bool = False,
+    ) -> None:
         its_flags = BookFlags.WHOLE | flags
         self.book.apply(
             BookUpdate(self.instrument, 1, 1, pack_levels(bids), pack_levels(asks), its_flags)
         )
-        self.call("take_book", self.book, is_anew=is_anew)
+        self.call("take_book", self.book, is_anew=is_anew, is_ahead=is_ahead)
 
     def trade(self, price: int, quantity: int, is_sell: bool) -> None:
         self.call("take_trade", Trade(self.instrument, 1, 1, price, quantity, is_sell))
@@ -111,18 +119,19 @@ SIDES = st.lists(st.tuples(PRICES, QUANTITIES), max_size=6, unique_by=lambda lev
 HUGE_SIDES = st.lists(st.tuples(HUGE, QUANTITIES), max_size=4, unique_by=lambda level: level[0])
 WHY = st.sampled_from([int(each) for each in Absence if each])
 STEPS_NS = st.one_of(st.sampled_from([0, 1, MS, 10 * MS]), st.integers(0, 30 * MS))
+RARELY = st.sampled_from([False, False, False, True])
 FLAGS = st.sampled_from([BookFlags.NONE, BookFlags.NONE, BookFlags.TOP_ONLY])
 
 
 def calls(sides: Any, prices: Any) -> Any:
     """A name, and arguments."""
     return st.one_of(
-        st.tuples(st.just("show"), sides, sides, FLAGS, st.sampled_from([False, False, True])),
+        st.tuples(st.just("show"), sides, sides, FLAGS, RARELY, RARELY),
         st.tuples(st.just("trade"), prices, QUANTITIES, st.booleans()),
         st.tuples(st.just("lose_book"), WHY),
         st.tuples(st.just("hide_book"), WHY),
-        st.tuples(st.just("lose_trades"), WHY, WHY),
-        st.tuples(st.just("resume_trades")),
+        st.tuples(st.just("lose_trades"), WHY),
+        st.tuples(st.just("resume_trades"), WHY),
         st.tuples(st.just("expect_trades")),
     )
 
@@ -132,8 +141,8 @@ def play(both: Both, story: list[tuple[int, tuple[Any, ...]]]) -> None:
         both.now_ns += step_ns
         match name:
             case "show":
-                *levels, is_anew = arguments
-                both.show(*levels, is_anew=is_anew)
+                *book, is_anew, is_ahead = arguments
+                both.show(*book, is_anew=is_anew, is_ahead=is_ahead)
             case "trade":
                 both.trade(*arguments)
             case "lose_trades" | "expect_trades":
@@ -173,7 +182,6 @@ def test_a_deep_book_gives_the_same_row(
         [(best - 3 * at, quantity + at) for at in range(bids)],
         [(best + 1 + 2 * at, quantity + at) for at in range(asks)],
         flags,
-        is_anew=False,
     )
     both.row()
 
@@ -190,11 +198,11 @@ def test_more_entries_than_are_kept_are_absent_alike(has_books: bool) -> None:
         )
     )
     both.set("expect_trades")
-    both.call("resume_trades")
+    both.call("resume_trades", int(Absence.WARMING_UP))
     for at in range(MAX_ENTRIES + 5):
         both.now_ns += MS
         if has_books:
-            both.show([(100, 1 + at % 7)], [(101, 2)], BookFlags.NONE, is_anew=False)
+            both.show([(100, 1 + at % 7)], [(101, 2)])
         both.trade(100, 1, False)
     absences = both.row().absences
     assert absences.count(int(Absence.OTHER)) == (3 if has_books else 2)

@@ -19,7 +19,7 @@ from fanout.clients.shm_trio import TrioShmClient
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.config import DEFAULT_LOG_BYTES, HttpConfig
 from fanout.errors import BindError
-from fanout.http import server
+from fanout.http import server, serving
 from fanout.http.monitor import Monitor
 from fanout.protocol import Trade
 from fanout.protocol.framing import frame
@@ -351,8 +351,8 @@ async def test_healthz_answers_before_the_exchange_does() -> None:
 async def test_the_number_of_open_connections_is_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
-    monkeypatch.setattr(server, "REQUEST_S", 2.0)
+    monkeypatch.setattr(serving, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(serving, "REQUEST_S", 2.0)
     async with watched() as service:
         host, port = service.url.removeprefix("http://").split(":")
         streams = [await trio.open_tcp_stream(host, int(port)) for _ in range(3)]

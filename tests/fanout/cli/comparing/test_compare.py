@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from fanout.cli.comparing import record
 from fanout.cli.comparing.record import Findings
-from fanout.cli.comparing.sources import fitting
 from fanout.cli.comparing.view import lines_of, verdict
+from fanout.cli.inputs import fitting
 from fanout.cli.outcome import OutputError
 from fanout.cli.source import Source
 from fanout.compare import Clock, Finding, Report, SideReport, SymbolReport, What

@@ -1,0 +1,54 @@
+"""Which fits a stream gets, and which are refused."""
+
+import pytest
+from msgspec.structs import replace
+
+from fanout.analytics.errors import FitError
+from fanout.analytics.fits import NamedFit, fits_for, read_fits
+from fanout.analytics.stoikov import MicropriceFit
+from tests.fanout.analytics.test_roster import header
+
+FIT = MicropriceFit(
+    symbol="A",
+    venue="okx",
+    price_exponent=-2,
+    tick=10,
+    epochs_ns=(1,),
+    first_ns=1,
+    last_ns=2,
+    fitted_ns=3,
+    observations=4,
+    ticks=((-0.1, 0.1),),
+)
+OKX = header("okx", "A", "B")
+
+
+def refusal(*fits: MicropriceFit, symbols: tuple[str, ...] = ("A", "B")) -> str:
+    with pytest.raises(FitError) as caught:
+        fits_for(OKX, symbols, [NamedFit(f"{each}.json", fit) for each, fit in enumerate(fits)])
+    return str(caught.value)
+
+
+def test_a_stream_gets_those_of_its_venue() -> None:
+    other = replace(FIT, venue="bybit", symbol="Z")
+    files = [("a", FIT.to_json()), ("z", other.to_json())]
+    assert fits_for(OKX, ("A",), read_fits(files)) == {"A": FIT}
+    assert fits_for(header("deribit", "A"), ("A",), read_fits(files)) == {}
+
+
+def test_a_fit_of_another_symbol_or_unit_is_refused() -> None:
+    assert refusal(replace(FIT, symbol="C")) == (
+        "0.json is for okx C, which is not among the symbols: leave it out"
+    )
+    assert refusal(FIT, symbols=("B",)).startswith("0.json is for okx A")
+    assert refusal(replace(FIT, tick=1)) == (
+        "0.json: the microprice was fitted for A with a tick of 1e-2, and the stream has A with "
+        "10e-2: fit it for this one"
+    )
+
+
+def test_a_file_that_is_no_fit_and_two_of_one_symbol_are_refused() -> None:
+    with pytest.raises(FitError, match=r"^a: not the file of a microprice"):
+        read_fits([("a", b"{}")])
+    with pytest.raises(FitError, match=r"^b and a are both for okx A$"):
+        read_fits([("a", FIT.to_json()), ("b", FIT.to_json())])
