@@ -80,7 +80,8 @@ class PackedBook:
 
     def best(self) -> Best:
         bid, ask = self._book.best_bid, self._book.best_ask
-        assert bid and ask, "no side of the recorded book is ever empty"
+        if bid is None or ask is None:
+            raise ValueError("a side of the recorded book is empty")
         return Best(*bid, *ask)
 
     def counts(self) -> tuple[int, int]:
