@@ -35,7 +35,8 @@ from tests.bench.ingest_rivals.sender import framed
 from tests.bench.measure import REST_CORE, ROOT, WORK_CORE, cpu_s, start
 
 SETTLED_S: Final = 1.0
-"""How long the last rows may take. What comes later is missed, and fails the stage."""
+"""How long the consumer may take from its connection to the first record, and after the last one.
+A row that comes later is missed, and fails the stage."""
 TOGETHER_NS: Final = 200_000
 """Messages that are due within this time are sent in one piece."""
 
@@ -60,6 +61,7 @@ def consumed(market: Market, streams: Sequence[bytes]) -> Consumed:
         consumer, reader = parts.enter_context(_consuming(port, directory))
         word = service.hear()
         assert word == "ready", word
+        time.sleep(SETTLED_S)
         pids = service.pid, consumer.pid, reader.pid
         before = [cpu_s(each) for each in pids]
         send(connection.sendall, pieces(market.messages), time.monotonic())
