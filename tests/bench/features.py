@@ -77,6 +77,8 @@ NUMPY_OURS: Final = "numpy, with our book"
 
 GOAL_MS: Final = 5
 PRECISION: Final = 1e-9
+PATIENCE_S: Final = 600.0
+"""Of the many books, which take some minutes in plain Python."""
 BOOKS, LEVELS, CHANGES = 2_048, 1_000, 4_000
 
 MIXED: Final = "trades, quotes and books"
@@ -203,7 +205,8 @@ def _rival_ns(make: Callable[[], Recomputed], records: Sequence[Received]) -> fl
 
 def _many_rows(dose: Dose) -> list[Row]:
     module = "tests.bench.feature_parts.many"
-    found = answer(start(module, dose.books, LEVELS, CHANGES, dose.timed, core=WORK_CORE))
+    child = start(module, dose.books, LEVELS, CHANGES, dose.timed, core=WORK_CORE)
+    found = answer(child, PATIENCE_S)
     is_judged = twin.is_compiled
     most = {"at_most": 200.0} if is_judged else {}
     goals = {"quiet": {"at_least": 1e5}} if is_judged else {}
