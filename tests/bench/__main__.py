@@ -64,7 +64,6 @@ STAGES: Final[dict[str, Stage]] = {
     "memory": memory,
     "depth": depth,
     "book": book,
-    "nbbo": nbbo,
 }
 NAMED: Final[dict[str, Stage]] = {
     "scale": scale,
@@ -78,8 +77,9 @@ NAMED: Final[dict[str, Stage]] = {
     "multicast": multicast,
     "nats": nats,
     "features": features,
+    "nbbo": nbbo,
 }
-"""Stages of a whole service, of the ring in shared memory, of the bridge to NATS and of features.
+"""Stages of a whole service, of the ring in shared memory, of the bridge to NATS and of analytics.
 They run only if they are named: `scale` takes half an hour, and the others a quarter of an hour
 together."""
 ALL: Final = STAGES | NAMED

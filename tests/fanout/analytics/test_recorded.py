@@ -11,6 +11,7 @@ from fanout.protocol.constants import Absence
 from fanout.protocol.feature_rows import FeatureRow
 from tests.fanout.analytics.recording import records_of
 from tests.fanout.analytics.slow import Slow, Value
+from tests.thoroughness import every_row
 
 SETTINGS = FeatureSettings(
     quantity_bps=(1, 10, 20),
@@ -47,8 +48,8 @@ def assert_same(row: FeatureRow, expected: list[Value], settings: FeatureSetting
     [
         ("BTCUSDT", TOP, 9.5),
         ("ETHUSDT", BookFlags.WHOLE, 9.5),
-        pytest.param("BTCUSDT", BookFlags.WHOLE, 1e6, marks=pytest.mark.long),
-        pytest.param("ETHUSDT", TOP, 1e6, marks=pytest.mark.long),
+        pytest.param("BTCUSDT", BookFlags.WHOLE, 1e6, marks=every_row),
+        pytest.param("ETHUSDT", TOP, 1e6, marks=every_row),
     ],
 )
 def test_every_feature_is_its_definition_at_every_row(
