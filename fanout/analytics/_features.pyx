@@ -253,6 +253,7 @@ cdef class Features:
     cdef bint has_trades
     cdef int trades_why
     cdef Past *lagged
+    cdef int lagged_count  # as in the plan, which the garbage collector may take away first
     # The volatility. Mids are twice their value, and 0 where they are absent.
     cdef Series returns
     cdef int64_t next_ns
@@ -275,6 +276,7 @@ cdef class Features:
         self.values = <double *>PyMem_Calloc(plan.book_columns, sizeof(double))
         self.absences = <uint8_t *>PyMem_Calloc(plan.book_columns, 1)
         self.lagged = <Past *>PyMem_Calloc(plan.wap.count, sizeof(Past))
+        self.lagged_count = plan.wap.count if self.lagged != NULL else 0
         self.computed = <Computed *>PyMem_Calloc(plan.volatility_count, sizeof(Computed))
         if not (
             self.values != NULL and self.absences != NULL
@@ -302,9 +304,8 @@ cdef class Features:
         series_free(&self.flow)
         series_free(&self.returns)
         series_free(&self.trades)
-        if self.lagged != NULL:
-            for at in range(self.plan.wap.count):
-                past_free(&self.lagged[at])
+        for at in range(self.lagged_count):
+            past_free(&self.lagged[at])
         PyMem_Free(self.lagged)
         PyMem_Free(self.computed)
         PyMem_Free(self.values)

@@ -1,5 +1,6 @@
 """The compiled `Features` gives what the plain class gives, each value and each reason."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -216,6 +217,16 @@ def test_a_book_is_wanted_and_nothing_else() -> None:
     )
     with pytest.raises(TypeError):
         compiled.take_book(1, None)
+
+
+def test_features_that_the_garbage_collector_takes_apart_are_freed() -> None:
+    for _ in range(20):
+        both = Both()
+        both.show([(100, 1)], [(101, 1)])
+        owner: dict[str, Any] = {"features": both.them[0]}
+        owner["itself"] = owner
+        del both, owner
+        gc.collect()  # clears the oldest objects of a cycle first, and the features are older
 
 
 def test_memory_is_told() -> None:
