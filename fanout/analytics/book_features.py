@@ -79,7 +79,7 @@ class BookFeatures:
     ) -> None:
         self._settings = settings
         self.units = Units(instrument)
-        self._fit = fit
+        self._fit = fit.for_instrument(instrument) if fit is not None else None
         its = settings
         self._depths = sorted({*its.quantity_bps, *its.wap_bps, *its.liquidity_bps, *its.level_bps})
         self.values: list[float | None] = []
@@ -163,11 +163,11 @@ class BookFeatures:
     def _put_stoikov(self, best: Best) -> None:
         fit, units = self._fit, self.units
         adjustment = fit.adjustment_of(best) if fit is not None else None
-        if adjustment is None:
+        if fit is None or adjustment is None:
             self._put_nothing(1, _NOT_FITTED)
             return
         mid = (best.bid + best.ask) * units.price / (2 * units.price_per)
-        self.values.append(mid + adjustment * (units.tick * units.price / units.price_per))
+        self.values.append(mid + adjustment * (fit.tick * units.price / units.price_per))
         self.absences.append(0)
 
     def _put_imbalance(self, bids: int, asks: int, is_known: bool) -> None:

@@ -75,7 +75,8 @@ class Features:
     goes back, and `row` gives the values as of then. `begin` comes first. `StreamFeatures` does all
     that for the records of a stream.
 
-    The book given has to be consistent, and is read during the call only.
+    The book given has to be consistent, and is read during the call only. Raises `FitError` unless
+    `fit` is for this instrument.
     """
 
     __slots__ = (
