@@ -37,6 +37,10 @@ static int divided(i128 dividend, i128 divisor, double *quotient) {
         *quotient = (double)(int64_t)dividend / (double)(int64_t)divisor;
         return 1;
     }
+    if (dividend == 0) { /* of which there is nothing to shift */
+        *quotient = 0.0;
+        return 1;
+    }
     u128 size = dividend < 0 ? -(u128)dividend : (u128)dividend;
     int bits = bits_of(size), by = bits_of((u128)divisor);
     int shift = bits - by < 56 ? 56 - (bits - by) : 0;
@@ -174,15 +178,15 @@ static void book_bands(
 ) {
     int64_t lows[MAX_BANDS], highs[MAX_BANDS];
     Band below[MAX_BANDS], above[MAX_BANDS];
+    if (count <= 0) {
+        return;
+    }
     for (int at = 0; at < count; at++) {
         i128 whole = 2 * BASIS_POINTS;
         i128 low = (twice_mid * (BASIS_POINTS - depths[at]) + whole - 1) / whole;
         i128 high = twice_mid * (BASIS_POINTS + depths[at]) / whole;
         lows[at] = (int64_t)low ^ bids->flip; /* below the best bid, so it fits */
         highs[at] = (high > INT64_MAX ? INT64_MAX : (int64_t)high) ^ asks->flip;
-    }
-    if (count == 0) {
-        return;
     }
     side_bands(bids, lows, count, priced, is_top_only, below);
     side_bands(asks, highs, count, priced, is_top_only, above);
@@ -497,9 +501,9 @@ static int past_add(Past *past, int64_t now_ns, double value, int why, int other
     return 1;
 }
 
-/* The square of ln(1 + change), times 2**96: see `fanout.analytics.volatility`. */
-static inline i128 squared_return(double change) {
-    double logarithm = log1p(change);
+/* The square of ln(1 + distance), times 2**96: see `fanout.analytics.volatility`. */
+static inline i128 squared_return(double distance) {
+    double logarithm = log1p(distance);
     return (i128)(logarithm * logarithm * 79228162514264337593543950336.0);
 }
 

@@ -96,7 +96,7 @@ cdef extern from "_features.h":
     Py_ssize_t past_bytes(const Past *past)
     void past_move(Past *past, int64_t now_ns)
     bint past_add(Past *past, int64_t now_ns, double value, int why, int other)
-    i128 squared_return(double change)
+    i128 squared_return(double distance)
     i128 i128_of(int64_t value)
     i128 i128_of_u64(uint64_t value)
     bint is_positive(i128 value)
@@ -109,6 +109,7 @@ cdef extern from "_features.h":
     object long_of(i128 value)
 
 cdef enum:
+    FIRST_KNOWN = 2  # state of a book: from it on it shows its levels
     MAX_VALUES = 16  # of a list of the settings
     MAX_ROW = 256  # as MAX_COLUMNS
     BOUGHT = 0
@@ -175,15 +176,15 @@ cdef class _Plan:
         depths = sorted({
             *settings.quantity_bps, *settings.wap_bps, *settings.liquidity_bps, *settings.level_bps
         })
-        self.depth_count = <int>len(depths)
-        for at, depth in enumerate(depths):
-            self.depths[at] = depth
         places(&self.quantity, settings.quantity_bps, depths)
         places(&self.wap, settings.wap_bps, depths)
         places(&self.liquidity, settings.liquidity_bps, depths)
         places(&self.level, settings.level_bps, depths)
+        self.depth_count = <int>len(depths)
+        for at, depth in enumerate(depths):
+            self.depths[at] = depth
         self.priced = self.wap.at[self.wap.count - 1] + 1 if self.wap.count else 0
-        self.queue_count = <int>len(settings.queue_levels)
+        self.queue_count = counted(settings.queue_levels)
         for at, levels in enumerate(settings.queue_levels):
             self.queue[at] = levels
         self.lag_count = nanoseconds(self.lags_ns, settings.wap_lags_ms)
@@ -191,27 +192,35 @@ cdef class _Plan:
         self.volatility_count = nanoseconds(self.volatility_ns, settings.volatility_ms)
         self.sample_ns = settings.volatility_sample_ms * NS_PER_MS
         windows = sorted({*settings.trade_flow_ms, *settings.vwap_ms, *settings.intensity_ms})
-        self.trade_count = <int>len(windows)
-        for at, window_ms in enumerate(windows):
-            self.trade_ms[at] = window_ms
         places(&self.trade_flow, settings.trade_flow_ms, windows)
         places(&self.vwap, settings.vwap_ms, windows)
         places(&self.intensity, settings.intensity_ms, windows)
+        self.trade_count = <int>len(windows)
+        for at, window_ms in enumerate(windows):
+            self.trade_ms[at] = window_ms
         self.book_columns = <int>len(settings.book_columns)
         self.columns = <int>len(settings.columns)
         assert self.columns <= MAX_ROW, "the settings see to it"
 
 
-cdef void places(List *of, values, among):
-    of.count = <int>len(values)
+cdef int places(List *of, values, among) except -1:
+    of.count = counted(values)
     for at, value in enumerate(values):
         of.at[<int>at] = among.index(value)
 
 
-cdef int nanoseconds(int64_t *lengths_ns, values_ms):
+cdef int nanoseconds(int64_t *lengths_ns, values_ms) except -1:
+    counted(values_ms)
     for at, value_ms in enumerate(values_ms):
         lengths_ns[<int>at] = value_ms * NS_PER_MS
     return <int>len(values_ms)
+
+
+cdef int counted(values) except -1:
+    """The number of values. `FeatureSettings` has no more than there is room for."""
+    if len(values) > MAX_VALUES:
+        raise ValueError(f"{len(values)} values in one list, more than {MAX_VALUES}")
+    return <int>len(values)
 
 
 cdef _Plan newest_plan = None
@@ -238,7 +247,6 @@ cdef class Features:
     cdef readonly Py_ssize_t starts
     cdef _Plan plan
     cdef object fit
-    cdef object units
     cdef int64_t price, price_per, quantity, quantity_per
     # The newest book: its values, and why they are absent.
     cdef double *values
@@ -267,8 +275,8 @@ cdef class Features:
         cdef _Plan plan = plan_of(settings)
         self.plan = plan
         self.instrument = instrument
-        self.fit = fit
-        self.units = units = Units(instrument)
+        self.fit = None if fit is None else fit.for_instrument(instrument)
+        units = Units(instrument)
         self.price, self.price_per = units.price, units.price_per
         self.quantity, self.quantity_per = units.quantity, units.quantity_per
         self.hole = WARMING_UP
@@ -433,7 +441,7 @@ cdef class Features:
         cdef Walk bids = walk_of(&prices.bids)
         cdef Walk asks = walk_of(&prices.asks)
         cdef Tops tops
-        if not (
+        if prices.state < FIRST_KNOWN or not (
             next_level(&bids, &tops.bid, &tops.bid_quantity)
             and next_level(&asks, &tops.ask, &tops.ask_quantity)
         ):
@@ -543,7 +551,7 @@ cdef class Features:
         if adjustment is None:
             self.absences[column] = NOT_FITTED
         else:
-            tick = self.units.tick * self.units.price / self.units.price_per
+            tick = self.fit.tick * self.price / self.price_per
             self.values[column] = self.values[0] + adjustment * tick
             self.absences[column] = 0
         return column + 1
@@ -582,9 +590,7 @@ cdef class Features:
                 self.returns.whole_ns = self.next_ns
                 self.returns.why = self.shown_why
             elif not IS_ZERO(self.sampled) and not IS_EQUAL(self.shown, self.sampled):
-                square = squared_return(
-                    quotient_of(DIFFERENCE(self.shown, self.sampled), 1, self.sampled, 1)
-                )
+                square = squared_return(distance_of(self.shown, self.sampled))
                 if not series_add(&self.returns, due_ns, &square):
                     raise MemoryError
             self.sampled = self.shown
@@ -700,6 +706,13 @@ cdef best_of(const Tops *tops):
 cdef int64_t up_to(int64_t time_ns, int64_t step_ns) noexcept:
     """The first multiple of a step that is not before a time."""
     return (time_ns + step_ns - 1) // step_ns * step_ns
+
+
+cdef double distance_of(i128 one, i128 other) except? -1:
+    """The distance of two positive numbers, in parts of the lower one."""
+    if is_positive(DIFFERENCE(one, other)):
+        return quotient_of(DIFFERENCE(one, other), 1, other, 1)
+    return quotient_of(DIFFERENCE(other, one), 1, one, 1)
 
 
 cdef double quotient_of(i128 dividend, int64_t times, i128 divisor, int64_t per) except? -1:

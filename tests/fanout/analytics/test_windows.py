@@ -116,7 +116,7 @@ def test_a_full_series_of_samples_does_not_grow() -> None:
 def test_a_squared_return_is_an_integer_that_is_exact_for_an_ordinary_move() -> None:
     assert squared_return(2, 2) == 0
     assert squared_return(200_002, 200_000) / SCALE == pytest.approx(9.9999e-11, rel=1e-5)
-    assert squared_return(2**63, 1) < 2**108
+    assert squared_return(2**63, 1) == squared_return(1, 2**63) < 2**108
 
 
 def test_a_volatility_is_the_same_after_a_day_of_other_samples() -> None:
