@@ -140,6 +140,8 @@ class Followed:
     def turn(self, now_ns: int) -> None:
         """A status has come, and `book` knows of it."""
         if not self.book.is_live:
+            # A quote may have been missed. A book may not: if it may, the service sends a new one.
+            self._top.clear()
             self._lose_book(now_ns, _NOT_LIVE)
             self.holes.lose()
             self.features.lose_trades(_NOT_LIVE)

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from fanout.analytics import FeatureSettings, StreamFeatures, rows_in
 from fanout.analytics import stream as stream_module
 from fanout.analytics.errors import SettingsError
+from fanout.analytics.stream import MAX_TIME_NS
 from fanout.clients.outcomes import Disconnected, Received, Restarted
 from fanout.protocol import (
     BookFlags,
@@ -15,6 +16,7 @@ from fanout.protocol import (
     FeedState,
     Gap,
     GapState,
+    Instrument,
     OrderUpdate,
     Position,
     Quote,
@@ -50,6 +52,7 @@ BIDS, ASKS = [(10_000, 2)], [(10_002, 1)]
 
 LOST, NOT_LIVE, WARMING_UP = Absence.LOST, Absence.NOT_LIVE, Absence.WARMING_UP
 
+END = End(reason=EndReason.SHUTDOWN, last_seq=9, retry_ms=0)
 RESTARTED = Restarted(before=Position(epoch_ns=1, seq=7), epoch_ns=2)
 
 SETTINGS = FeatureSettings(volatility_ms=(2_000,), volatility_sample_ms=100)
@@ -253,10 +256,19 @@ def test_the_first_book_in_parts_is_no_book_before_the_last() -> None:
     assert scene.after(book(2, [], ASKS))["mid"] == 100.01
 
 
+def test_time_of_others_does_not_pass_while_the_connection_is_lost() -> None:
+    scene = warm(every_ns=100 * MS)
+    for away in (Disconnected(why="reset", pause_s=1.0), END):
+        scene.take(away)
+        assert scene.stream.advance(scene.stream.now_ns + 1_000 * MS) == ()
+        scene.take(book(scene.stream.now_ns / MS - T0 + 250, BIDS))
+        assert len(scene.stream.advance(scene.stream.now_ns + 100 * MS)) == 1
+
+
 def test_a_lost_connection_that_cost_nothing_changes_nothing() -> None:
     away = [
         Disconnected(why="reset", pause_s=1.0),
-        End(reason=EndReason.SHUTDOWN, last_seq=9, retry_ms=0),
+        END,
         Disconnected(why="refused", pause_s=1.0),
     ]
     scene, steady = warm(every_ns=50 * MS), warm(every_ns=50 * MS)
@@ -385,6 +397,27 @@ def test_a_clock_that_was_set_back_brings_no_trades_to_a_stream_without_any() ->
     assert scene.after(book(9_000, BIDS))[RATE] is WARMING_UP
 
 
+def test_a_time_beyond_64_bits_is_a_clock_that_is_wrong() -> None:
+    scene = warm(every_ns=500 * MS)
+    for wrong_ns in (2**62 + 1, 2**63, 2**64 - 1):
+        late = replace(book(0, [(10_000, 3)]), received_ns=wrong_ns)
+        scene.take(late, replace(trade(0, 1), received_ns=wrong_ns))
+        assert scene.stream.now_ns == MAX_TIME_NS
+        assert scene.stream.advance(wrong_ns) == []
+    scene.take(book(4_000, BIDS))
+    assert scene.stream.now_ns == at_ns(4_000)
+    row = shown(scene.stream.columns, scene.take(book(4_501, BIDS))[0])
+    assert (row["mid"], row[OFI], row[RATE]) == (100.01, WARMING_UP, WARMING_UP)
+
+
+def test_a_time_below_zero_is_none() -> None:
+    scene = Scene(SETTINGS)
+    early = -5
+    records = trade(0, 1), quote(0, (1, 1), (2, 1)), book(0, BIDS, ASKS, WHOLE)
+    assert scene.take(*(replace(each, received_ns=early) for each in records)) == []
+    assert scene.after(trade(0, 1))["mid"] == 100.01
+
+
 def test_a_jump_of_the_clock_empties_the_windows() -> None:
     scene = warm()
     row = scene.after(trade(3_600_000, 1))
@@ -421,6 +454,19 @@ def test_a_quote_of_a_snapshot_is_not_undone_by_older_ones() -> None:
     assert scene.after(newer)["mid"] == 100.03
     older = Quote(BTC, 1, 0, 10_004, 1, 10_006, 1, 9, at_ns(300))
     assert scene.after(older)["mid"] == 100.05, "a venue may begin its numbers again"
+
+
+@pytest.mark.parametrize("of", [BTC, None])
+@pytest.mark.parametrize("state", [FeedState.DOWN, FeedState.STALE])
+def test_a_quote_from_before_a_silence_is_not_shown_after_it(
+    state: FeedState, of: Instrument | None
+) -> None:
+    scene = Scene(SETTINGS)
+    scene.take(quote(0, (10_000, 1), (10_002, 1)), status(state, of))
+    scene.take(status(FeedState.LIVE, None), status(FeedState.LIVE))
+    assert scene.after(trade(60_000, 1))["mid"] is LOST
+    row = scene.after(quote(60_001, (10_000, 1), (10_002, 1)))
+    assert (row["mid"], row[OFI]) == (100.01, LOST)
 
 
 def test_quotes_without_a_side_are_one_sided() -> None:
@@ -497,6 +543,11 @@ def test_a_stream_that_stood_still_for_long_gives_the_newest_rows_only(
 def test_an_interval_of_nothing_is_refused(every_ns: int) -> None:
     with pytest.raises(SettingsError, match="interval"):
         StreamFeatures(SETTINGS, every_ns=every_ns)
+
+
+def test_a_string_in_the_place_of_symbols_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"symbols='BTCUSDT'.*\['BTCUSDT'\]"):
+        StreamFeatures(SETTINGS, symbols="BTCUSDT")
 
 
 def test_the_rows_of_a_stream_are_those_of_its_records() -> None:
