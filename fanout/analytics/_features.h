@@ -314,6 +314,15 @@ static inline void series_move(Series *series, int64_t now_ns) {
     }
 }
 
+/* The room for one more entry beside so many: it doubles when it is full, and halves once a burst is
+   over, so that memory follows what is in the windows. */
+static inline Py_ssize_t room_for(uint64_t count, Py_ssize_t room) {
+    if (count >= (uint64_t)room) {
+        return room ? 2 * room : FIRST_ROOM;
+    }
+    return room > FIRST_ROOM && count < (uint64_t)room / 8 ? room / 2 : room;
+}
+
 /* Make room for one more entry. False without memory. */
 static int series_room(Series *series) {
     uint64_t oldest = series->first[series->windows - 1];
@@ -327,29 +336,29 @@ static int series_room(Series *series) {
         }
         return 1;
     }
-    if (count < (uint64_t)series->room) {
+    Series other = *series;
+    other.room = room_for(count, series->room);
+    if (other.room == series->room) {
         return 1;
     }
-    Series larger = *series;
-    larger.room = series->room ? 2 * series->room : FIRST_ROOM;
-    larger.times = PyMem_Malloc((size_t)larger.room * sizeof(int64_t));
-    larger.amounts = PyMem_Malloc((size_t)(larger.room * series->width) * sizeof(i128));
-    if (larger.times == NULL || larger.amounts == NULL) {
-        PyMem_Free(larger.times);
-        PyMem_Free(larger.amounts);
+    other.times = PyMem_Malloc((size_t)other.room * sizeof(int64_t));
+    other.amounts = PyMem_Malloc((size_t)(other.room * series->width) * sizeof(i128));
+    if (other.times == NULL || other.amounts == NULL) {
+        PyMem_Free(other.times);
+        PyMem_Free(other.amounts);
         return 0;
     }
     for (uint64_t entry = oldest; entry < series->end; entry++) {
-        Py_ssize_t from = place_in(series, entry), to = place_in(&larger, entry);
-        larger.times[to] = series->times[from];
+        Py_ssize_t from = place_in(series, entry), to = place_in(&other, entry);
+        other.times[to] = series->times[from];
         memcpy(
-            larger.amounts + to * series->width, series->amounts + from * series->width,
+            other.amounts + to * series->width, series->amounts + from * series->width,
             (size_t)series->width * sizeof(i128)
         );
     }
     PyMem_Free(series->times);
     PyMem_Free(series->amounts);
-    *series = larger;
+    *series = other;
     return 1;
 }
 
@@ -455,20 +464,20 @@ static inline void past_move(Past *past, int64_t now_ns) {
 
 static int past_room(Past *past) {
     uint64_t oldest = past->next[past->lags - 1];
-    if (past->end - oldest < (uint64_t)past->room) {
+    Past other = *past;
+    other.room = room_for(past->end - oldest, past->room);
+    if (other.room == past->room) {
         return 1;
     }
-    Past larger = *past;
-    larger.room = past->room ? 2 * past->room : FIRST_ROOM;
-    larger.samples = PyMem_Malloc((size_t)larger.room * sizeof(Shown));
-    if (larger.samples == NULL) {
+    other.samples = PyMem_Malloc((size_t)other.room * sizeof(Shown));
+    if (other.samples == NULL) {
         return 0;
     }
     for (uint64_t sample = oldest; sample < past->end; sample++) {
-        *sample_at(&larger, sample) = *sample_at(past, sample);
+        *sample_at(&other, sample) = *sample_at(past, sample);
     }
     PyMem_Free(past->samples);
-    *past = larger;
+    *past = other;
     return 1;
 }
 

@@ -260,10 +260,18 @@ def test_features_that_the_garbage_collector_takes_apart_are_freed() -> None:
         gc.collect()  # clears the oldest objects of a cycle first, and the features are older
 
 
-def test_memory_is_told() -> None:
+def test_memory_grows_with_a_burst_and_shrinks_after_it() -> None:
     both = Both()
     before = both.them[0].__sizeof__()
-    for _ in range(100):
+    for at in range(2_000):
         both.now_ns += 1
         both.trade(1, 1, True)
-    assert both.them[0].__sizeof__() > before
+        both.show([(100, 1 + at % 2)], [(101, 1)])
+    burst = both.them[0].__sizeof__()
+    assert burst > before + 2_000 * 100
+    for at in range(12):
+        both.now_ns += 200 * MS
+        both.trade(1, 1, True)
+        both.show([(100, 1 + at % 2)], [(101, 1)])
+    both.row()
+    assert both.them[0].__sizeof__() < before + 20_000
