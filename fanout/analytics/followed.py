@@ -24,6 +24,7 @@ _NO_BOOK: Final = int(Absence.NO_BOOK)
 _LOST: Final = int(Absence.LOST)
 _NOT_LIVE: Final = int(Absence.NOT_LIVE)
 
+_NONE: Final = BookFlags.NONE
 _WHOLE: Final = BookFlags.WHOLE.value
 _MORE: Final = BookFlags.MORE.value
 
@@ -101,6 +102,12 @@ class Followed:
         others came right before it: then that is how the venue sends every change. A snapshot that
         the book has already changes nothing."""
         self._has_book = True
+        if update.flags is _NONE and update.seq:
+            self._is_continued = False
+            self._wholes = 0
+            return
+        if self.book.ignores(update):
+            return
         if not update.seq and self.book.is_known and update.update_id <= self.book.update_id:
             return
         flags = int(update.flags)
@@ -164,17 +171,17 @@ class Followed:
 
     def show(self, now_ns: int) -> None:
         """The book is from now on what it is."""
-        features = self.features
-        if not self.book.is_live:
-            return
         book = self.book
-        prices = book.prices if self._has_book else self._top
+        prices, is_ahead = book.prices, book.is_ahead
+        if not self._has_book and book.is_live:
+            prices, is_ahead = self._top, self._is_ahead
         if prices.is_consistent:
-            is_ahead = book.is_ahead if self._has_book else self._is_ahead
-            features.take_book(now_ns, prices, is_anew=self._is_anew, is_ahead=is_ahead)
+            self.features.take_book(now_ns, prices, is_anew=self._is_anew, is_ahead=is_ahead)
             self._was_known, self._is_anew = True, False
+        elif not book.is_live:
+            return  # as `turn` has told
         elif self._has_book and book.is_paused:
-            features.hide_book(now_ns, self._why(_LOST))
+            self.features.hide_book(now_ns, self._why(_LOST))
         else:
             self._lose_book(now_ns, _LOST)
 

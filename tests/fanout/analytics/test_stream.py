@@ -463,10 +463,19 @@ def test_a_quote_from_before_a_silence_is_not_shown_after_it(
 ) -> None:
     scene = Scene(SETTINGS)
     scene.take(quote(0, (10_000, 1), (10_002, 1)), status(state, of))
+    scene.take(quote(10, (9_000, 1), (9_002, 1), of=ETH))
     scene.take(status(FeedState.LIVE, None), status(FeedState.LIVE))
     assert scene.after(trade(60_000, 1))["mid"] is LOST
     row = scene.after(quote(60_001, (10_000, 1), (10_002, 1)))
     assert (row["mid"], row[OFI]) == (100.01, LOST)
+
+
+def test_a_quote_that_comes_while_it_is_not_live_is_shown_once_it_is() -> None:
+    scene = Scene(SETTINGS)
+    scene.take(quote(0, (9_000, 1), (9_002, 1)), status(FeedState.STALE))
+    assert scene.after(quote(100, (10_000, 1), (10_002, 1)))["mid"] is NOT_LIVE
+    scene.take(status(FeedState.LIVE))
+    assert scene.after(trade(200, 1))["mid"] == 100.01
 
 
 def test_quotes_without_a_side_are_one_sided() -> None:
@@ -489,6 +498,17 @@ def test_a_crossed_book_shows_nothing_and_its_changes_count() -> None:
     assert scene.after(book(3_100, [(10_005, 1)]))[OFI] is Absence.CROSSED
     row = scene.after(book(3_200, [(10_005, 0)]))
     assert (row[OFI], row["mid"]) == (1 - 1, 100.01)
+
+
+def test_whole_books_by_order_do_not_touch_the_order_flow_of_a_book_by_price() -> None:
+    scene = Scene(SETTINGS)
+    scene.take(book(0, BIDS, ASKS, WHOLE))
+    by_order = OrderUpdate(BTC, 1, 0, pack_orders([(1, 9_000, 1)]), b"", WHOLE, 1, at_ns(550))
+    scene.take(by_order, book(600, [(10_000, 5)]))
+    assert scene.after(trade(1_500, 1))[OFI] == 3
+    # Nor does one in parts hide that the book by price is a new one.
+    scene.take(replace(by_order, flags=WHOLE | BookFlags.MORE))
+    assert scene.after(book(1_600, BIDS, ASKS, WHOLE))[OFI] is LOST
 
 
 def test_a_book_by_order_has_the_features_of_its_prices() -> None:
