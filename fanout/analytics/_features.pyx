@@ -24,94 +24,13 @@ from fanout.analytics.volatility import SCALE
 from fanout.protocol.constants import MAX_COLUMNS, Absence
 from fanout.protocol.feature_rows import FeatureRow
 
-cdef extern from "_features.h":
-    enum:
-        MAX_BANDS
-        MAX_SERIES
-        BASIS_POINTS
-
-    ctypedef struct Wide:
-        i128 high
-        i128 low
-
-    ctypedef struct Bands:
-        i128 bids
-        i128 asks
-        Wide notional
-        Py_ssize_t bid_levels
-        Py_ssize_t ask_levels
-        bint is_whole
-
-    ctypedef struct Tops:
-        int64_t bid
-        int64_t ask
-        uint64_t bid_quantity
-        uint64_t ask_quantity
-
-    ctypedef struct Walk:
-        pass
-
-    ctypedef struct Series:
-        int windows
-        int64_t whole_ns
-        int why
-        int64_t *lengths_ns
-        i128 *sums
-
-    ctypedef struct Shown:
-        double value
-        int why
-
-    ctypedef struct Past:
-        int lags
-        Shown *shown
-
-    ctypedef struct Computed:
-        i128 sum
-        int64_t returns
-        double value
-
-    bint scaled_quotient(i128 dividend, int64_t times, i128 divisor, int64_t per, double *quotient)
-    void add_product(Wide *sum, int64_t price, uint64_t quantity)
-    bint is_narrow(const Wide *sum, i128 *value)
-    void book_bands(
-        const Levels *bids, const Levels *asks, i128 twice, bint is_top_only, const int *depths,
-        int count, int priced, Bands *bands
-    )
-    i128 total_of(const Levels *side, Py_ssize_t count)
-    Walk walk_of(const Levels *side)
-    bint next_level(Walk *walk, int64_t *price, uint64_t *quantity)
-    i128 twice_mid(const Tops *tops)
-    bint is_same(const Tops *one, const Tops *other)
-    i128 order_flow(const Tops *before, const Tops *after)
-    Wide crosswise(const Tops *tops)
-    bint series_begin(Series *series, int windows, int width)
-    void series_free(Series *series)
-    Py_ssize_t series_bytes(const Series *series)
-    void series_move(Series *series, int64_t now_ns)
-    bint series_add(Series *series, int64_t now_ns, const i128 *added)
-    int series_absence(const Series *series, int window, int64_t now_ns, int other)
-    bint past_begin(Past *past, const int64_t *lags_ns, int lags, int why)
-    void past_free(Past *past)
-    Py_ssize_t past_bytes(const Past *past)
-    void past_move(Past *past, int64_t now_ns)
-    bint past_add(Past *past, int64_t now_ns, double value, int why, int other)
-    i128 squared_return(double distance)
-    i128 i128_of(int64_t value)
-    i128 i128_of_u64(uint64_t value)
-    bint is_positive(i128 value)
-    void put_amount(i128 *amounts, int which, i128 value)
-    i128 amount_at(const i128 *amounts, int which)
-    i128 SUM(i128 one, i128 other)
-    i128 DIFFERENCE(i128 one, i128 other)
-    bint IS_ZERO(i128 value)
-    bint IS_EQUAL(i128 one, i128 other)
-    object long_of(i128 value)
+include "_sums.pxi"
 
 cdef enum:
     FIRST_KNOWN = 2  # state of a book: from it on it shows its levels
     MAX_VALUES = 16  # of a list of the settings
     MAX_ROW = 256  # as MAX_COLUMNS
+    FIXED = 7  # columns before those of the lists
     BOUGHT = 0
     SOLD = 1
     BUYS = 2
@@ -137,100 +56,13 @@ cdef object NS_PER_S = 10**9
 assert (MAX_VALUES, MAX_SERIES, BASIS_POINTS) == (limits.MAX_VALUES, limits.MAX_ENTRIES, BPS)
 assert MAX_BANDS >= 4 * MAX_VALUES
 assert SCALE == 2**96
-assert MAX_ROW == MAX_COLUMNS
+assert (MAX_ROW, FIXED) == (MAX_COLUMNS, len(limits.FIXED_COLUMNS))
 assert [each.value for each in Absence][1:] == [
     WARMING_UP, NO_BOOK, LOST, NOT_LIVE, ONE_SIDED, CROSSED, TOO_SHALLOW, EMPTY, NOT_FITTED, OTHER
 ]
 
 
-cdef struct List:
-    int count
-    int at[MAX_VALUES]  # of each value its place among all bands, or all windows
-
-
-cdef class _Plan:
-    """The settings, as numbers. One serves all instruments with equal settings."""
-
-    cdef object settings
-    cdef int depths[MAX_BANDS]
-    cdef int depth_count
-    cdef int priced  # bands up to the widest one of which a price is wanted
-    cdef List quantity, wap, liquidity, level
-    cdef int queue[MAX_VALUES]
-    cdef int queue_count
-    cdef int64_t lags_ns[MAX_VALUES]
-    cdef int lag_count
-    cdef int64_t flow_ns[MAX_VALUES]
-    cdef int flow_count
-    cdef int64_t volatility_ns[MAX_VALUES]
-    cdef int volatility_count
-    cdef int64_t sample_ns
-    cdef int64_t trade_ms[4 * MAX_VALUES]
-    cdef int trade_count
-    cdef List trade_flow, vwap, intensity
-    cdef int book_columns, columns
-
-    def __cinit__(self, settings):
-        cdef int at
-        self.settings = settings
-        depths = sorted({
-            *settings.quantity_bps, *settings.wap_bps, *settings.liquidity_bps, *settings.level_bps
-        })
-        places(&self.quantity, settings.quantity_bps, depths)
-        places(&self.wap, settings.wap_bps, depths)
-        places(&self.liquidity, settings.liquidity_bps, depths)
-        places(&self.level, settings.level_bps, depths)
-        self.depth_count = <int>len(depths)
-        for at, depth in enumerate(depths):
-            self.depths[at] = depth
-        self.priced = self.wap.at[self.wap.count - 1] + 1 if self.wap.count else 0
-        self.queue_count = counted(settings.queue_levels)
-        for at, levels in enumerate(settings.queue_levels):
-            self.queue[at] = levels
-        self.lag_count = nanoseconds(self.lags_ns, settings.wap_lags_ms)
-        self.flow_count = nanoseconds(self.flow_ns, settings.order_flow_ms)
-        self.volatility_count = nanoseconds(self.volatility_ns, settings.volatility_ms)
-        self.sample_ns = settings.volatility_sample_ms * NS_PER_MS
-        windows = sorted({*settings.trade_flow_ms, *settings.vwap_ms, *settings.intensity_ms})
-        places(&self.trade_flow, settings.trade_flow_ms, windows)
-        places(&self.vwap, settings.vwap_ms, windows)
-        places(&self.intensity, settings.intensity_ms, windows)
-        self.trade_count = <int>len(windows)
-        for at, window_ms in enumerate(windows):
-            self.trade_ms[at] = window_ms
-        self.book_columns = <int>len(settings.book_columns)
-        self.columns = <int>len(settings.columns)
-        assert self.columns <= MAX_ROW, "the settings see to it"
-
-
-cdef int places(List *of, values, among) except -1:
-    of.count = counted(values)
-    for at, value in enumerate(values):
-        of.at[<int>at] = among.index(value)
-
-
-cdef int nanoseconds(int64_t *lengths_ns, values_ms) except -1:
-    counted(values_ms)
-    for at, value_ms in enumerate(values_ms):
-        lengths_ns[<int>at] = value_ms * NS_PER_MS
-    return <int>len(values_ms)
-
-
-cdef int counted(values) except -1:
-    """The number of values. `FeatureSettings` has no more than there is room for."""
-    if len(values) > MAX_VALUES:
-        raise ValueError(f"{len(values)} values in one list, more than {MAX_VALUES}")
-    return <int>len(values)
-
-
-cdef _Plan newest_plan = None
-
-
-cdef _Plan plan_of(settings):
-    global newest_plan
-    if newest_plan is None or newest_plan.settings != settings:
-        newest_plan = _Plan(settings)
-    return newest_plan
+include "_plan.pxi"
 
 
 cdef int after(int why) noexcept:
@@ -565,7 +397,7 @@ cdef class Features:
 
     cdef int show(self, int64_t now_ns) except -1:
         """Take samples of the book as it is from now on."""
-        cdef int at, first = 7 + 2 * self.plan.quantity.count
+        cdef int at, first = FIXED + 2 * self.plan.quantity.count
         cdef i128 twice = i128_of(0)
         for at in range(self.plan.wap.count):
             if not past_add(

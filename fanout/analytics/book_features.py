@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from fanout.analytics.formulas import BPS, Best, band
-from fanout.analytics.settings import FeatureSettings
+from fanout.analytics.settings import FIXED_COLUMNS, FeatureSettings
 from fanout.analytics.stoikov import MicropriceFit
 from fanout.analytics.units import Units
 from fanout.protocol.book import OrderBook
@@ -136,7 +136,8 @@ class BookFeatures:
     def _put_bands(self, prices: OrderBook, best: Best) -> None:
         settings, units = self._settings, self.units
         if best.bid + best.ask <= 0:  # no band without a positive mid
-            self._put_nothing(len(settings.book_columns) - 7 - len(settings.queue_levels), _EMPTY)
+            others = len(FIXED_COLUMNS) + len(settings.queue_levels)
+            self._put_nothing(len(settings.book_columns) - others, _EMPTY)
             self.waps = [(None, _EMPTY)] * len(settings.wap_bps)
             return
         bands = {depth: in_band(prices, best, depth) for depth in self._depths}

@@ -10,7 +10,6 @@ from fanout.analytics.stream import MAX_TIME_NS
 from fanout.clients.outcomes import Disconnected, Received, Restarted
 from fanout.protocol import (
     BookFlags,
-    BookUpdate,
     End,
     EndReason,
     FeedState,
@@ -583,4 +582,3 @@ def test_an_update_without_a_time_or_a_trade_gives_no_row() -> None:
     late = trade(0, 1)
     assert scene.take(snapshot(BIDS, ASKS), Snapshot(trades=(late,))) == []
     assert isinstance(scene.after(trade(3_100, 1))["mid"], float)
-    assert isinstance(snapshot(BIDS, ASKS), BookUpdate)
