@@ -25,9 +25,6 @@ _LOST: Final = int(Absence.LOST)
 _NOT_LIVE: Final = int(Absence.NOT_LIVE)
 
 _NONE: Final = BookFlags.NONE
-_WHOLE: Final = BookFlags.WHOLE.value
-_MORE: Final = BookFlags.MORE.value
-
 _USUAL: Final = 2
 """After so many whole books in a row, the next one is nothing special."""
 
@@ -103,19 +100,20 @@ class Followed:
         the book has already changes nothing."""
         self._has_book = True
         if update.flags is _NONE and update.seq:
+            if not self._is_continued:
+                self._wholes = 0
             self._is_continued = False
-            self._wholes = 0
             return
         if self.book.ignores(update):
             return
         if not update.seq and self.book.is_known and update.update_id <= self.book.update_id:
             return
-        flags = int(update.flags)
-        is_whole = bool(flags & _WHOLE)
-        if not self._is_continued:
-            self._is_anew |= is_whole and (self._wholes < _USUAL or not update.seq)
-            self._wholes = self._wholes + 1 if is_whole else 0
-        self._is_continued = bool(flags & _MORE)
+        if update.is_whole:
+            self._is_anew |= self._wholes < _USUAL or not update.seq
+            self._wholes += 1
+        elif not self._is_continued:
+            self._wholes = 0
+        self._is_continued = update.has_more
 
     def quote(self, quote: Quote) -> None:
         """A quote has come."""

@@ -19,6 +19,7 @@ from fanout.protocol import (
     OrderUpdate,
     Position,
     Quote,
+    Skipped,
     Snapshot,
     TradeKind,
     pack_orders,
@@ -246,6 +247,20 @@ def test_a_book_in_parts_is_shown_when_the_last_has_come_and_costs_nothing() -> 
     row = scene.after(book(3_200, [(9_999, 3)], []))
     assert (row["mid"], row[OFI]) == (100.005, -2)
     assert scene.after(trade(3_250, 1))[LAG] is LOST
+
+
+def test_whole_books_in_parts_one_after_another_are_changes() -> None:
+    scene = Scene(SETTINGS)
+    for at_ms, quantity in ((0, 2), (50, 3), (100, 5), (200, 9)):
+        scene.take(book(at_ms, [(10_000, quantity)], [], WHOLE | BookFlags.MORE))
+        scene.take(book(at_ms, [], ASKS))
+    assert scene.after(trade(1_050, 1))[OFI] == 6
+
+
+def test_a_whole_book_in_the_place_of_the_rest_of_an_update_breaks_the_order_flow() -> None:
+    scene = warm()
+    scene.take(book(3_100, [(10_000, 5)], [], BookFlags.MORE))
+    assert scene.after(book(3_200, [(10_000, 9)], ASKS, WHOLE))[OFI] is LOST
 
 
 def test_the_first_book_in_parts_is_no_book_before_the_last() -> None:
@@ -567,6 +582,13 @@ def test_an_interval_of_nothing_is_refused(every_ns: int) -> None:
 def test_a_string_in_the_place_of_symbols_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"symbols='BTCUSDT'.*\['BTCUSDT'\]"):
         StreamFeatures(SETTINGS, symbols="BTCUSDT")
+
+
+def test_records_that_say_nothing_of_the_market_change_nothing() -> None:
+    scene = warm()
+    (row,) = scene.take(trade(3_100, 1))
+    assert scene.take(Skipped(first_seq=1, last_seq=2, kind=0x1F), row) == []
+    assert scene.stream.row("BTCUSDT") == row
 
 
 def test_the_rows_of_a_stream_are_those_of_its_records() -> None:
