@@ -1,9 +1,9 @@
-"""One instrument of a stream: what is known of its book and its trades, told to its `Features`.
+"""One instrument of a stream: keeps what is known of its book and its trades, for its `Features`.
 
-Records with a time, `received_ns`, tell when something happened. Others only tell what happened:
-losses, statuses, gaps, and the snapshots for a reader that joins. So what gets worse is so at once,
-at the time of the record before, and what gets better is so from the next record with a time on:
-then `settle` is called. In between nothing is shown that may be wrong.
+Records with a time, `received_ns`, say when something happened. Losses, statuses, gaps, and the
+snapshots for a reader that joins do not. What they make worse is worse at once, at the time of the
+record before. What they make better is better from the next record with a time on: then `settle` is
+called. In between nothing is shown that may be wrong.
 """
 
 from __future__ import annotations

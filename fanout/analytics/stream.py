@@ -61,7 +61,8 @@ class StreamFeatures:
     `symbols` are those wanted, all if empty. `every_ns` is the interval of the rows; None gives one
     for each update. `fits` are Stoikov's microprices, by symbol. Raises `SettingsError` for an
     interval below 1 ns and for `symbols` that are one string, and `FitError` for a fit of another
-    symbol. `take` raises `FitError` for one of another tick than the instrument has.
+    symbol. `take` raises `FitError` for one of another tick than the instrument has when it first
+    comes. If the venue changes the tick later, the microprice is absent from then on.
     """
 
     def __init__(
@@ -259,7 +260,7 @@ class StreamFeatures:
 
     def _follow(self, instrument: Instrument) -> Followed:
         symbol = instrument.symbol
-        fit = self._fits.get(symbol)
+        fit = self._fit_for(instrument)
         followed = Followed(self.settings, instrument, self._books[symbol], fit)
         if symbol not in self._followed:
             insort(self._ordered, symbol)
@@ -269,6 +270,16 @@ class StreamFeatures:
         if self.now_ns:
             followed.begin(self._start_ns, self.now_ns)
         return followed
+
+    def _fit_for(self, instrument: Instrument) -> MicropriceFit | None:
+        """The fit, unless the instrument came in other units before, for which it was made."""
+        fit = self._fits.get(instrument.symbol)
+        if fit is not None and instrument.symbol in self._followed:
+            try:
+                fit.require(instrument)
+            except FitError:
+                return None
+        return fit
 
     def _expect_trades(self) -> None:
         if not self._has_trades:

@@ -100,6 +100,15 @@ def test_a_fit_takes_an_instrument_with_the_same_tick_in_other_units() -> None:
         FIT.require(replace(BTC, tick=0, price_exponent=-1))
 
 
+def test_a_venue_that_changes_its_tick_ends_the_microprice_and_not_the_stream() -> None:
+    scene = Scene(fits={"BTCUSDT": FIT})
+    bids, asks = [(10_000, 3)], [(10_001, 1)]
+    assert scene.after(book(0, bids, asks, WHOLE))["stoikov_microprice"] == 100.0075
+    row = scene.after(book(1, bids, asks, WHOLE, of=replace(BTC, tick=5)))
+    assert (row["mid"], row["stoikov_microprice"]) == (100.005, Absence.NOT_FITTED)
+    assert scene.after(book(2, bids, asks, WHOLE))["stoikov_microprice"] == 100.0075
+
+
 @pytest.mark.parametrize("of", [replace(BTC, tick=0), replace(BTC, tick=100, price_exponent=-4)])
 def test_the_adjustment_is_in_ticks_of_the_fit_whatever_the_units(of: Instrument) -> None:
     shift = 10 ** (-2 - of.price_exponent)
