@@ -15,8 +15,7 @@ from fanout.analytics.formulas import Best
 from fanout.analytics.stoikov import adjustments, state_of
 from fanout.clients.outcomes import Received
 from fanout.protocol import FeedState, Instrument, Quote
-from fanout.protocol.constants import Absence
-from tests.fanout.analytics.market import BTC, LOSS, WHOLE, Scene, book, quote, status, trade
+from tests.fanout.analytics.market import BTC, LOSS, WHOLE, Scene, Why, book, quote, status, trade
 from tests.fanout.analytics.recording import records_of
 
 FIT = MicropriceFit(
@@ -80,7 +79,7 @@ def test_a_stream_shows_the_microprice_of_its_fit() -> None:
     row = scene.after(book(0, [(10_000, 3)], [(10_001, 1)], WHOLE))
     assert row["stoikov_microprice"] == 100.005 + 0.25 * 0.01
     row = scene.after(book(1, [], [(10_001, 0), (10_002, 9)]))
-    assert row["stoikov_microprice"] is Absence.NOT_FITTED, "no such state was observed"
+    assert row["stoikov_microprice"] is Why.NOT_FITTED, "no such state was observed"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +104,7 @@ def test_a_venue_that_changes_its_tick_ends_the_microprice_and_not_the_stream() 
     bids, asks = [(10_000, 3)], [(10_001, 1)]
     assert scene.after(book(0, bids, asks, WHOLE))["stoikov_microprice"] == 100.0075
     row = scene.after(book(1, bids, asks, WHOLE, of=replace(BTC, tick=5)))
-    assert (row["mid"], row["stoikov_microprice"]) == (100.005, Absence.NOT_FITTED)
+    assert (row["mid"], row["stoikov_microprice"]) == (100.005, Why.NOT_FITTED)
     assert scene.after(book(2, bids, asks, WHOLE))["stoikov_microprice"] == 100.0075
 
 

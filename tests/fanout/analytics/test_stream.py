@@ -24,7 +24,7 @@ from fanout.protocol import (
     TradeKind,
     pack_orders,
 )
-from fanout.protocol.constants import MAX_BOOK_LEVELS, Absence
+from fanout.protocol.constants import MAX_BOOK_LEVELS
 from tests.fanout.analytics.market import (
     BTC,
     ETH,
@@ -33,6 +33,7 @@ from tests.fanout.analytics.market import (
     T0,
     WHOLE,
     Scene,
+    Why,
     at_ns,
     book,
     quote,
@@ -50,7 +51,7 @@ RATE = "trade_intensity_1000ms"
 
 BIDS, ASKS = [(10_000, 2)], [(10_002, 1)]
 
-LOST, NOT_LIVE, WARMING_UP = Absence.LOST, Absence.NOT_LIVE, Absence.WARMING_UP
+LOST, NOT_LIVE, WARMING_UP = Why.LOST, Why.NOT_LIVE, Why.WARMING_UP
 
 END = End(reason=EndReason.SHUTDOWN, last_seq=9, retry_ms=0)
 RESTARTED = Restarted(before=Position(epoch_ns=1, seq=7), epoch_ns=2)
@@ -65,9 +66,7 @@ def warm(**options: object) -> Scene:
     last = scene.stream.row("BTCUSDT")
     assert last is not None
     row = shown(scene.stream.columns, last)
-    assert {name for name, value in row.items() if isinstance(value, Absence)} == {
-        "stoikov_microprice"
-    }
+    assert {name for name, value in row.items() if isinstance(value, Why)} == {"stoikov_microprice"}
     return scene
 
 
@@ -84,10 +83,10 @@ def test_nothing_is_known_before_the_first_record() -> None:
 def test_a_new_stream_warms_up_and_has_no_book() -> None:
     scene = Scene(SETTINGS)
     row = scene.after(trade(0, 1))
-    assert (row["mid"], row["wap_10bps"]) == (Absence.NO_BOOK, Absence.NO_BOOK)
-    assert (row[FLOW], row[RATE], row[OFI]) == (WARMING_UP, WARMING_UP, Absence.NO_BOOK)
-    assert (row[LAG], row[VOLATILITY]) == (WARMING_UP, Absence.NO_BOOK)
-    assert scene.after(trade(100, 1))[LAG] is Absence.NO_BOOK, "there was a stream, and no book"
+    assert (row["mid"], row["wap_10bps"]) == (Why.NO_BOOK, Why.NO_BOOK)
+    assert (row[FLOW], row[RATE], row[OFI]) == (WARMING_UP, WARMING_UP, Why.NO_BOOK)
+    assert (row[LAG], row[VOLATILITY]) == (WARMING_UP, Why.NO_BOOK)
+    assert scene.after(trade(100, 1))[LAG] is Why.NO_BOOK, "there was a stream, and no book"
 
 
 def test_windows_have_values_once_the_stream_is_as_old_as_they_are() -> None:
@@ -214,7 +213,7 @@ def test_a_loss_before_the_first_book_leaves_no_book() -> None:
     scene = Scene(SETTINGS)
     scene.take(trade(0, 1), LOSS)
     row = scene.after(trade(100, 1))
-    assert (row["mid"], row[FLOW]) == (Absence.NO_BOOK, LOST)
+    assert (row["mid"], row[FLOW]) == (Why.NO_BOOK, LOST)
     row = scene.after(book(200, BIDS, ASKS, WHOLE))
     assert (row["mid"], row[OFI]) == (100.01, WARMING_UP)
 
@@ -266,7 +265,7 @@ def test_a_whole_book_in_the_place_of_the_rest_of_an_update_breaks_the_order_flo
 def test_the_first_book_in_parts_is_no_book_before_the_last() -> None:
     scene = Scene(SETTINGS)
     assert scene.take(book(0, BIDS, [], WHOLE | BookFlags.MORE)) == []
-    assert scene.after(trade(1, 1))["mid"] is Absence.NO_BOOK
+    assert scene.after(trade(1, 1))["mid"] is Why.NO_BOOK
     assert scene.after(book(2, [], ASKS))["mid"] == 100.01
 
 
@@ -320,7 +319,7 @@ def test_a_gap_costs_the_trades_of_its_symbol_and_not_its_book() -> None:
     scene.take(trade(3_000, 1, of=ETH), gap(GapState.OPEN))
     row = scene.after(trade(3_100, 4))
     assert (row[FLOW], row[RATE], row[OFI], row["mid"]) == (LOST, LOST, 0, 100.01)
-    assert scene.after(trade(3_200, 1, of=ETH))[FLOW] == 1
+    assert scene.after(trade(4_000, 1, of=ETH))[FLOW] == 1, "its window has filled meanwhile"
     assert scene.after(trade(4_099.999, 1))[FLOW] is LOST
     assert scene.after(trade(4_100, -1))[FLOW] == 0
 
@@ -494,22 +493,22 @@ def test_a_quote_that_comes_while_it_is_not_live_is_shown_once_it_is() -> None:
 
 def test_quotes_without_a_side_are_one_sided() -> None:
     scene = Scene(SETTINGS)
-    assert scene.after(quote(0, (10_000, 0), (10_000, 1)))["mid"] is Absence.ONE_SIDED
-    assert scene.after(quote(1, (10_000, 1), (10_000, 0)))["mid"] is Absence.ONE_SIDED
+    assert scene.after(quote(0, (10_000, 0), (10_000, 1)))["mid"] is Why.ONE_SIDED
+    assert scene.after(quote(1, (10_000, 1), (10_000, 0)))["mid"] is Why.ONE_SIDED
 
 
 def test_a_side_that_was_empty_for_a_moment_breaks_the_order_flow() -> None:
     scene = warm()
     row = scene.after(book(3_100, [(10_000, 0)]))
-    assert (row["mid"], row[OFI], row[VOLATILITY]) == (Absence.ONE_SIDED,) * 3
+    assert (row["mid"], row[OFI], row[VOLATILITY]) == (Why.ONE_SIDED,) * 3
     row = scene.after(book(3_200, BIDS))
-    assert (row["mid"], row[OFI]) == (100.01, Absence.ONE_SIDED)
+    assert (row["mid"], row[OFI]) == (100.01, Why.ONE_SIDED)
     assert scene.after(trade(4_200, 1))[OFI] == 0
 
 
 def test_a_crossed_book_shows_nothing_and_its_changes_count() -> None:
     scene = warm()
-    assert scene.after(book(3_100, [(10_005, 1)]))[OFI] is Absence.CROSSED
+    assert scene.after(book(3_100, [(10_005, 1)]))[OFI] is Why.CROSSED
     row = scene.after(book(3_200, [(10_005, 0)]))
     assert (row[OFI], row["mid"]) == (1 - 1, 100.01)
 
