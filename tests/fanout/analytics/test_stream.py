@@ -424,11 +424,14 @@ def test_a_time_beyond_64_bits_is_a_clock_that_is_wrong() -> None:
 
 
 def test_a_time_below_zero_is_none() -> None:
-    scene = Scene(SETTINGS)
-    early = -5
     records = trade(0, 1), quote(0, (1, 1), (2, 1)), book(0, BIDS, ASKS, WHOLE)
-    assert scene.take(*(replace(each, received_ns=early) for each in records)) == []
+    early = [replace(each, received_ns=-5) for each in records]
+    scene = Scene(SETTINGS)
+    assert scene.take(*early) == []
     assert scene.after(trade(0, 1))["mid"] == 100.01
+    scene = warm()
+    assert scene.take(*early) == []
+    assert scene.after(trade(3_100, 1))[RATE] == 2, "the early trade does not count"
 
 
 def test_a_jump_of_the_clock_empties_the_windows() -> None:
