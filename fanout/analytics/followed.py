@@ -116,10 +116,13 @@ class Followed:
         self._is_continued = update.has_more
 
     def quote(self, quote: Quote) -> None:
-        """A quote has come."""
+        """A quote has come. One of a snapshot that says what is known already changes nothing."""
         if self._is_ahead and quote.update_id < self._top.update_id:
             return
+        if not quote.seq and self._top.is_known and quote.update_id <= self._top.update_id:
+            return
         self._is_ahead = not quote.seq
+        self._is_anew |= self._is_ahead
         bids = [(quote.bid_price, quote.bid_quantity)] if quote.bid_quantity else []
         asks = [(quote.ask_price, quote.ask_quantity)] if quote.ask_quantity else []
         self._top.apply(

@@ -494,6 +494,18 @@ def test_a_quote_that_comes_while_it_is_not_live_is_shown_once_it_is() -> None:
     assert scene.after(trade(200, 1))["mid"] == 100.01
 
 
+def test_a_quote_of_a_snapshot_that_is_known_already_changes_nothing() -> None:
+    scene = Scene(SETTINGS)
+    known = quote(500, (10_000, 5), (10_002, 1))
+    scene.take(quote(0, (10_000, 2), (10_002, 1)), known)
+    again = replace(known, seq=0, received_ns=0)
+    scene.take(Disconnected(why="reset", pause_s=1.0), again)
+    assert scene.after(trade(1_100, 1))[OFI] == 3
+    scene.take(replace(again, update_id=known.update_id + 1, bid_quantity=9))
+    row = scene.after(trade(1_200, 1))
+    assert (row["order_book_imbalance"], row[OFI]) == (0.8, LOST)
+
+
 def test_quotes_without_a_side_are_one_sided() -> None:
     scene = Scene(SETTINGS)
     assert scene.after(quote(0, (10_000, 0), (10_000, 1)))["mid"] is Why.ONE_SIDED
