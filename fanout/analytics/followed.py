@@ -117,9 +117,7 @@ class Followed:
 
     def quote(self, quote: Quote) -> None:
         """A quote has come. One of a snapshot that says what is known already changes nothing."""
-        if self._is_ahead and quote.update_id < self._top.update_id:
-            return
-        if not quote.seq and self._top.is_known and quote.update_id <= self._top.update_id:
+        if self._has_book or self._is_known(quote):
             return
         self._is_ahead = not quote.seq
         self._is_anew |= self._is_ahead
@@ -135,6 +133,13 @@ class Followed:
                 _TOP,
             )
         )
+
+    def _is_known(self, quote: Quote) -> bool:
+        """Whether the newest quote is this one, or a later one."""
+        newest = self._top.update_id
+        if quote.seq:
+            return self._is_ahead and quote.update_id < newest
+        return self._top.is_known and quote.update_id <= newest
 
     def lose(self, now_ns: int) -> None:
         """Records were lost, which may have been of this instrument."""

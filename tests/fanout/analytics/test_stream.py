@@ -506,6 +506,14 @@ def test_a_quote_of_a_snapshot_that_is_known_already_changes_nothing() -> None:
     assert (row["order_book_imbalance"], row[OFI]) == (0.8, LOST)
 
 
+def test_quotes_beside_a_book_change_nothing() -> None:
+    scene = warm()
+    scene.take(book(3_100, [(10_000, 5)]))
+    scene.take(quote(3_200, (9_000, 1), (9_002, 1)), Quote(BTC, 10**9, 0, 8_000, 1, 8_002, 1))
+    row = scene.after(trade(3_300, 1))
+    assert (row["mid"], row[OFI]) == (100.01, 3)
+
+
 def test_quotes_without_a_side_are_one_sided() -> None:
     scene = Scene(SETTINGS)
     assert scene.after(quote(0, (10_000, 0), (10_000, 1)))["mid"] is Why.ONE_SIDED
