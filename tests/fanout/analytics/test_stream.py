@@ -252,7 +252,7 @@ def test_whole_books_in_parts_one_after_another_are_changes() -> None:
     scene = Scene(SETTINGS)
     for at_ms, quantity in ((0, 2), (50, 3), (100, 5), (200, 9)):
         scene.take(book(at_ms, [(10_000, quantity)], [], WHOLE | BookFlags.MORE))
-        scene.take(book(at_ms, [], ASKS))
+        scene.take(book(at_ms, [(9_000, 1)], [], BookFlags.MORE), book(at_ms, [], ASKS))
     assert scene.after(trade(1_050, 1))[OFI] == 6
 
 
