@@ -115,10 +115,13 @@ class Followed:
             self._wholes = 0
         self._is_continued = update.has_more
 
-    def quote(self, quote: Quote) -> None:
-        """A quote has come. One of a snapshot that says what is known already changes nothing."""
-        if self._has_book or self._is_known(quote):
-            return
+    def quote(self, quote: Quote) -> bool:
+        """A quote has come. One of a snapshot that says what is known already changes nothing.
+        Returns whether it counts, which it does unless there is a book."""
+        if self._has_book:
+            return False
+        if self._is_known(quote):
+            return True
         self._is_ahead = not quote.seq
         self._is_anew |= self._is_ahead
         bids = [(quote.bid_price, quote.bid_quantity)] if quote.bid_quantity else []
@@ -133,6 +136,7 @@ class Followed:
                 _TOP,
             )
         )
+        return True
 
     def _is_known(self, quote: Quote) -> bool:
         """Whether the newest quote is this one, or a later one."""

@@ -149,8 +149,8 @@ class StreamFeatures:
         followed = self._following(quote.instrument)
         if followed is None:
             return rows
-        followed.quote(quote)
-        return self._rows(rows, followed, quote.received_ns)
+        counts = followed.quote(quote)
+        return self._rows(rows, followed, quote.received_ns, is_of_book=counts)
 
     def _take_trade(self, trade: Trade) -> Sequence[FeatureRow]:
         rows = self._move(trade.received_ns)
