@@ -125,11 +125,15 @@ def test_a_fit_that_fails_leaves_no_file(market: Market, out: Path) -> None:
     assert [each.name for each in out.parent.iterdir()] == ["journal"]
 
 
-def test_a_disk_that_cannot_be_written_is_told_of(market: Market, tmp_path: Path) -> None:
-    market.seconds(300)
-    result = fitted(market, tmp_path / "absent" / "fit.json")
+@pytest.mark.parametrize("kind", ["linear", "microprice"])
+def test_a_folder_that_cannot_be_written_is_told_of_before_the_journal_is_read(
+    tmp_path: Path, kind: str
+) -> None:
+    out, journal = tmp_path / "absent" / "fit.json", f"journal://{tmp_path}/no-journal"
+    command = ("analytics", "fit", kind, "BTCUSDT", "--from", journal, "--out", str(out))
+    result = at_once(*command)
     assert result.returncode == 1
-    assert "No such file or directory" in result.stderr
+    assert result.stderr == f"fanout: cannot write {out}: No such file or directory\n"
 
 
 def test_a_full_disk_leaves_the_old_file(
