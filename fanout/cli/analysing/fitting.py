@@ -67,10 +67,10 @@ def fit_line(
             raise ConfigError(f"{reading.symbol}: {error}{_left_out(samples)}") from error
         aside.write(made.to_json())
         aside.complete(force=force)
+    say(f"saved to {out}")  # before the table, whose output may fail
     _emit([msgspec.json.encode(made).decode()] if as_json else show_linear(made))
     if not made.confidence:
         say("R2 out of sample is not above 0: a predictor with this fit gives no direction")
-    say(f"saved to {out}")
 
 
 def fit_microprice(
@@ -91,8 +91,8 @@ def fit_microprice(
         made = _estimated(reading, estimator)
         aside.write(made.to_json())
         aside.complete(force=force)
+    say(f"saved to {out}")  # before the table, whose output may fail
     _emit([msgspec.json.encode(made).decode()] if as_json else show_microprice(made))
-    say(f"saved to {out}")
 
 
 def _estimated(reading: Reading, estimator: MicropriceEstimator) -> MicropriceFit:

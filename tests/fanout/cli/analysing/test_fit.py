@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from fanout.analytics.linear import LinearFit
+from fanout.cli.analysing import fitting
 from fanout.cli.analysing.fitting import parse_ns
+from fanout.cli.outcome import OutputError
 from fanout.errors import UsageError
 from fanout.versions import versions
 from tests.fanout.cli.analysing.quotes import NS, Market, S
@@ -150,6 +152,20 @@ def test_a_full_disk_leaves_the_old_file(
     assert f"cannot write {out}: No space left on device" in result.stderr
     assert out.read_text() == "mine"
     assert sorted(each.name for each in out.parent.iterdir()) == ["fit.json", "journal"]
+
+
+def test_a_table_that_cannot_be_printed_does_not_hide_that_the_fit_is_saved(
+    market: Market, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(line: str) -> None:
+        raise OutputError("cannot write: No space left on device")
+
+    market.seconds(300)
+    monkeypatch.setattr(fitting, "emit", is_full)
+    result = fitted(market, out)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[0] == f"fanout: saved to {out}"
+    assert read(out).made_from.rows == 298
 
 
 def test_features_that_the_journal_cannot_give_are_told_of(market: Market, out: Path) -> None:
