@@ -82,8 +82,16 @@ def test_other_columns_do_not_go_into_the_same_file(tmp_path: Path, suffix: str)
     recording = recording_of(path)(path)
     assert recording.add(ROWS[0], ROWS_HEADER)
     recording.save()
-    with pytest.raises(OutputError, match="other columns than before, 1 and not 3: save"):
+    with pytest.raises(OutputError, match="column 1 was spread_bps, and is now none: save"):
         add_and_save(recording, OTHER_ROW, OTHER)
+    recording.discard()
+
+
+def test_csv_has_no_column_with_the_name_of_another_field(tmp_path: Path) -> None:
+    recording = recordings.FeatureLines(tmp_path / "features.csv")
+    header = replace(ROWS_HEADER, columns=("mid", "seq", "x"))
+    with pytest.raises(OutputError, match="a column has the name of the field seq"):
+        recording.add(ROWS[0], header)
     recording.discard()
 
 
