@@ -36,13 +36,13 @@ from fanout.protocol.instrument import Instrument
 
 Matrix = Sequence[Sequence[float]]
 
-MAX_STATES: Final = 500
+MAX_STATES: Final = 100
 """Most states of a fit: spreads times buckets. A fit takes time with the cube of it."""
 
 MAX_ADJUSTMENT: Final = 1e9
 """Limit of what the microprice is away from the mid, in ticks. Keeps every sum finite."""
 
-_MOST_TERMS: Final = 100_000
+_MOST_TERMS: Final = 20_000
 """Most terms of the sum. If it has no limit by then, it has none."""
 
 _NEGLIGIBLE: Final = 1e-12

@@ -76,7 +76,7 @@ def test_a_part_of_the_journal_is_fitted(market: Market, out: Path) -> None:
     ("options", "code", "why"),
     [
         (("--spreads", "0"), 2, "0 spreads and 2 buckets: at least 1 and 2"),
-        (("--buckets", "1000"), 2, "at most 500 states"),
+        (("--buckets", "1000"), 2, "at most 100 states"),
         (("--tick", "0.001"), 2, "--tick: '0.001' has digits below 10**-2"),
         (("--tick", "0"), 2, "--tick 0: give a price above 0"),
         (("--tick", "-0.1"), 2, "--tick -0.1: give a price above 0"),
