@@ -154,6 +154,5 @@ class Roster:
             is_named = not self._named or not need.symbol or need.symbol in self._named
             if is_named and not any(need.is_met_by(*each) for each in self._owners):
                 its = " ".join(filter(None, need[1:]))
-                raise ConsumerConfigError(
-                    f"{need.what} is for {its}, which no input has: leave it out"
-                )
+                which = "no input has" + (", or no [[symbol]] names" if self._wanted else "")
+                raise ConsumerConfigError(f"{need.what} is for {its}, which {which}: leave it out")

@@ -154,6 +154,15 @@ def test_what_is_for_an_instrument_that_no_input_has_is_refused(
     assert words == f"btc.json is for {its}, which no input has: leave it out"
 
 
+def test_what_is_for_an_instrument_that_is_not_wanted_is_refused() -> None:
+    words = refusal(
+        roster(wanted("A"), needs=(Need("b.json", "okx", "B"),)), header("okx", "A", "B")
+    )
+    assert words == (
+        "b.json is for okx B, which no input has, or no [[symbol]] names: leave it out"
+    )
+
+
 @pytest.mark.parametrize("need", [("okx", "A"), ("", "A"), ("bybit", ""), ("", "")])
 def test_what_some_input_has_is_there(need: tuple[str, str]) -> None:
     of = roster(streams=2, needs=(Need("btc.json", *need),))
