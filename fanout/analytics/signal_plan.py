@@ -2,7 +2,8 @@
 
 Whatever can be refused is refused before the first record: an option that a model does not take, a
 column that the rows do not have, a fit for other features. An instrument is known once the header
-of its stream has come, so a fit in other units is refused then.
+of its stream has come, so a fit in other units is refused then. After that, nothing that one signal
+cannot do ends the others.
 
 Models may remember what they have seen, so each instrument has its own.
 """
@@ -38,11 +39,17 @@ from fanout.analytics.signalled import (
     Sizing,
     columns_of,
 )
-from fanout.analytics.signals import Combination, LinearPredictor, OrderFlowThreshold, SignalModel
+from fanout.analytics.signals import (
+    Combination,
+    LinearPredictor,
+    OrderFlowThreshold,
+    Signal,
+    SignalModel,
+)
 from fanout.analytics.sizing import PositionSize
-from fanout.analytics.tables import ConsumerConfigError
 from fanout.protocol.constants import MAX_COLUMNS
 from fanout.protocol.errors import FanoutError
+from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Header
 
@@ -108,15 +115,18 @@ class SignalPlan:
 
     def over(self, features: Features, header: Header, symbols: Sequence[str]) -> SignalledFeatures:
         """The features of a stream with the signals of its symbols. Raises `ConsumerConfigError`
-        for a fit in other units than an instrument's; `take` raises it for one that is new."""
+        for a fit in other units than an instrument's. If the venue changes them later, the signal
+        fails for this instrument, and the others go on."""
+        has_begun = False
 
         def make(instrument: Instrument) -> InstrumentSignals:
-            return self._signals_of(header.venue, instrument)
+            return self._signals_of(header.venue, instrument, refuses=not has_begun)
 
         signalled = SignalledFeatures(features, make)
         for each in header.instruments:
             if each.symbol in symbols:
                 signalled.signals(each)
+        has_begun = True
         return signalled
 
     def _is_for_some(self, config: SignalConfig) -> bool:
@@ -160,21 +170,26 @@ class SignalPlan:
             return LinearPredictor(self._names, self._fits[config.name], **config.options)
         return load_model(config.model, self._names, config.options)
 
-    def _signals_of(self, venue: str, instrument: Instrument) -> InstrumentSignals:
+    def _signals_of(
+        self, venue: str, instrument: Instrument, *, refuses: bool
+    ) -> InstrumentSignals:
+        """The signals of an instrument. A model that cannot be made is refused, or fails."""
         parts: dict[str, Part] = {}
         for each in self._order:
+            model: SignalModel | None
             try:
-                parts[each.name] = self._part(each, venue, instrument, parts)
+                model = self._model_for(each, venue, instrument, parts)
             except FanoutError as error:
-                raise ConsumerConfigError(
-                    f"{each.where}: {venue} {instrument.symbol}: {error}"
-                ) from error
+                if refuses:
+                    words = f"{venue} {instrument.symbol}: {error}"
+                    raise each.fault(words) from error
+                model = _Failing(error)
+            parts[each.name] = self._part(each, venue, instrument, model)
         return InstrumentSignals([parts[each.name] for each in self._signals], [*parts.values()])
 
     def _part(
-        self, config: SignalConfig, venue: str, instrument: Instrument, parts: Mapping[str, Part]
+        self, config: SignalConfig, venue: str, instrument: Instrument, model: SignalModel | None
     ) -> Part:
-        model = self._model_for(config, venue, instrument, parts)
         width = len(columns_of(config.name, has_size=config.size is not None))
 
         def fail(why: str) -> None:
@@ -218,6 +233,16 @@ class SignalPlan:
         if self._failures <= MOST_TOLD:
             more = "; more failures are not told" if self._failures == MOST_TOLD else ""
             self._tell(f"{words}: it is absent from now on{more}")
+
+
+class _Failing:
+    """In the place of a model that cannot be made."""
+
+    def __init__(self, error: FanoutError) -> None:
+        self._error = error
+
+    def signal(self, row: FeatureRow) -> Signal:
+        raise self._error
 
 
 def _check_fit(config: SignalConfig, fit: LinearFit) -> None:

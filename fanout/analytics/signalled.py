@@ -16,6 +16,8 @@ instruments and the other signals go on.
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -31,6 +33,9 @@ from fanout.protocol.instrument import Instrument
 
 MAX_ERROR_CHARS: Final = 200
 """Most of a model's own error that is shown."""
+
+_OURS: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
+"""Where this project's own code is."""
 
 Fail = Callable[[str], None]
 """Takes why a model failed, in words."""
@@ -110,7 +115,7 @@ class Part:
         self.reasons, self._signal = reasons, signal
 
     def _give_up(self, error: Exception) -> None:
-        why = plain(f"{type(error).__name__}: {error}", MAX_ERROR_CHARS)
+        why = _told(error)
         self._model = None
         self.values = (None,) * self._width
         self.absences = bytes([Absence.OTHER]) * self._width
@@ -127,6 +132,16 @@ def _checked(given: object) -> Signal:
         raise SignalError(f"reason {plain(repr(given.reason))}: a text is needed")
     given.reason.encode()  # JSON cannot have what this refuses
     return given
+
+
+def _told(error: Exception) -> str:
+    """An error in a line, with the newest place in it that is not ours: `my_signals.py:14`."""
+    words = plain(": ".join(filter(None, (type(error).__name__, str(error)))), MAX_ERROR_CHARS)
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [each for each in frames if not each.filename.startswith(_OURS)]
+    if not places:
+        return words
+    return f"{words} ({os.path.basename(places[-1].filename)}:{places[-1].lineno})"
 
 
 class InstrumentSignals:
@@ -159,8 +174,8 @@ class InstrumentSignals:
 
 
 class SignalledFeatures:
-    """The features of a stream, with signals. `make` gives the signals of an instrument, and is
-    asked again once its units have changed. It stands in the place of the features it is given."""
+    """The features of a stream, with signals, in the place of those without. `make` gives the
+    signals of an instrument, and is asked again once the instrument is another one."""
 
     def __init__(self, features: Features, make: Callable[[Instrument], InstrumentSignals]) -> None:
         self._features = features
@@ -168,7 +183,7 @@ class SignalledFeatures:
         self._known: dict[str, tuple[Instrument, InstrumentSignals]] = {}
 
     def take(self, record: Received) -> Sequence[FeatureRow]:
-        """See `Features.take`. Raises what `make` raises."""
+        """See `Features.take`."""
         rows = self._features.take(record)
         return [self.signals(each.instrument).row(each) for each in rows] if rows else rows
 

@@ -166,7 +166,10 @@ def test_a_model_that_fails_for_one_instrument_goes_on_for_the_others() -> None:
     rows = [world.row(each) for each in (BTC, BTC, BTC, ETH)]
     assert [each[0] for each in world.numbers(*rows)] == [1.0, None, None, 1.0]
     assert world.said == [
-        "signal mine of binance BTCUSDT: RuntimeError: tired: it is absent from now on"
+        (
+            "signal mine of binance BTCUSDT: RuntimeError: tired (plan_signals.py:13): it is "
+            "absent from now on"
+        )
     ]
 
 
@@ -272,15 +275,25 @@ def test_more_columns_than_a_row_has_are_refused() -> None:
     )
 
 
-def test_a_fit_in_other_units_is_refused_with_the_header_and_later() -> None:
+def test_a_fit_in_other_units_is_refused_at_the_start_and_fails_later() -> None:
+    """A venue that changes its units at night ends the signal of one symbol, and nothing else."""
     world = World(LINEAR)
     other = replace(BTC, price_exponent=-1)
     words = "c: signal.0.: binance BTCUSDT: the fit is for price_exponent -2 .* this is -1"
     with pytest.raises(ConsumerConfigError, match=words):
         world.over(world.row(other))
-    features = world.over(world.row(), world.row(other))
-    with pytest.raises(ConsumerConfigError, match=words):
-        features.take(NO_RECORD)
+    values = {"order_book_imbalance": 0.9, OFI: 3.0}
+    world = World(LINEAR + FLOW)
+    before, after = world.numbers(world.row(**values), world.row(other, **values))
+    assert before == (1.0, *before[1:3], 1.0, 0.75, 0.5)
+    assert after == (None, None, None, 1.0, 0.75, 0.5)
+    assert world.said == [
+        (
+            "signal btc of binance BTCUSDT: WrongFitError: the fit is for price_exponent -2 "
+            "(binance BTCUSDT), and this is -1: fit one for each instrument: it is absent "
+            "from now on"
+        )
+    ]
 
 
 def test_symbols_that_are_not_wanted_are_not_looked_at() -> None:

@@ -139,7 +139,7 @@ def test_a_journal_gives_the_signals_that_the_live_stream_gave(
     last = of_btc[-1]
     assert last["mine_direction"] is None
     assert last["absences"]["mine_direction"] == "OTHER"
-    assert last["reasons"]["mine"] == "failed: RuntimeError: tired"
+    assert last["reasons"]["mine"] == "failed: RuntimeError: tired (alternating.py:18)"
     assert last["all_confidence"] is not None
 
 
