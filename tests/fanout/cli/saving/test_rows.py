@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from fanout.cli.outcome import OutputError
 from fanout.cli.saving import recordings
 from fanout.cli.saving.recordings import Recording, recording_of
-from fanout.clients.columns import features_in, to_arrow
+from fanout.clients.columns import features_in, npy, to_arrow
 from fanout.protocol import FeatureRow, Header, encode_features, frame
 from tests.fanout.cli.saving.script import goodbye, opening, save
 from tests.protocol.golden import FEATURES, QUOTES, ROWS_HEADER
@@ -69,6 +69,16 @@ def test_parquet_has_the_columns_of_arrow(tmp_path: Path) -> None:
     parquet: Any = pytest.importorskip("pyarrow.parquet")
     table = parquet.read_table(saved_in(tmp_path, "parquet"))
     assert table.to_pylist() == to_arrow(features_in(ROWS, ROWS_HEADER)).to_pylist()
+
+
+def test_parquet_of_several_batches_can_be_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parquet: Any = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(npy, "BATCH_ROWS", 1)
+    file = parquet.ParquetFile(saved_in(tmp_path, "parquet"))
+    assert file.num_row_groups == 3
+    assert file.read().to_pylist() == to_arrow(features_in(ROWS, ROWS_HEADER)).to_pylist()
 
 
 def add_and_save(recording: Recording, row: FeatureRow, header: Header) -> None:
