@@ -101,7 +101,7 @@ def signals(tmp_path: Path) -> Path:
     fit = replace(
         LINEAR,
         made_for=replace(LINEAR.made_for, venue="binance-usdm"),
-        settings=replace(LINEAR.settings, volatility_sample_ms=1),
+        settings=replace(LINEAR.settings, order_flow_ms=(20,), volatility_sample_ms=1),
         columns=("order_book_imbalance", "order_flow_imbalance_20ms"),
     )
     (tmp_path / "btc.json").write_bytes(fit.to_json())
