@@ -130,7 +130,9 @@ class Book:
     def prices(self) -> OrderBook:
         """The `OrderBook`, for depth, sums, the price of a sweep and more. It is for reading, and
         only until the next record. It has no levels while the book is unknown."""
-        return self._prices if self.is_known else _NO_BOOK
+        # As in `is_known`, without its call: consumers ask at every update.
+        prices = self._prices
+        return _NO_BOOK if self._hidden or not prices.is_consistent else prices
 
     @property
     def orders(self) -> OrdersBook | None:
@@ -145,7 +147,7 @@ class Book:
     @property
     def best_bid(self) -> Level | None:
         """The highest bid. None if there is none, or the book is unknown."""
-        # As in `prices`, without its two calls: they would take as long as the rest.
+        # As in `prices`, without its call: it would take as long as the rest.
         prices = self._prices
         return None if self._hidden or not prices.is_consistent else prices.best_bid
 
@@ -169,6 +171,12 @@ class Book:
         """The first bids and the first asks, from the best outwards."""
         return self.prices.levels(count)
 
+    def ignores(self, update: BookUpdate | OrderUpdate) -> bool:
+        """Whether an update counts for nothing, since it is of the other kind, by price or by
+        order. A channel may have both. The first whole book decides which one is followed."""
+        is_other = isinstance(update, OrderUpdate) is (self._orders is None)
+        return is_other and (self._is_begun or not update.is_whole)
+
     def _forget(self) -> None:
         """Make the book unknown until the next whole one."""
         self._filling = _Filling.NOTHING
@@ -183,10 +191,9 @@ class Book:
         if self._is_steady and update.flags is _NONE and update.seq and type(update) is BookUpdate:
             self._apply(update)
             return
+        if self.ignores(update):
+            return
         if isinstance(update, OrderUpdate) is (self._orders is None):
-            # A channel may have both kinds. The first whole book decides which one is followed.
-            if self._is_begun or not update.is_whole:
-                return
             self._orders = OrdersBook() if isinstance(update, OrderUpdate) else None
             self._prices = OrderBook() if self._orders is None else self._orders.prices
         if not update.seq:

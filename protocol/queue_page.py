@@ -5,7 +5,7 @@ them and begins again at its start when it comes to its end.
 
      byte  word
         0    0  magic            "fanoutq\\0", written last: until then there is no queue
-        8    1  layout version   2
+        8    1  layout version   3
        16    2  capacity         bytes of the data area, a power of two
        24    3  epoch            unix ns, of the session header
        32    4  writer pid       for messages; the lock on these eight bytes says who writes
@@ -51,7 +51,7 @@ from fanout.protocol.header import MAX_OPENING_BYTES
 from fanout.protocol.shared_end import Buffer, SharedEnd
 
 MAGIC: Final = int.from_bytes(b"fanoutq\0", "little")
-LAYOUT_VERSION: Final = 2
+LAYOUT_VERSION: Final = 3
 
 WORD_BYTES: Final = 8
 LINE_WORDS: Final = 8

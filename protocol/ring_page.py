@@ -6,7 +6,7 @@ carries them and begins again at its start when it comes to its end.
 
      byte  word
         0    0  magic            "fanoutr\\0", written last: until then there is no ring
-        8    1  layout version   1
+        8    1  layout version   2
        16    2  capacity         bytes of the data area, a power of two
        24    3  epoch            unix ns, of the session header
        32    4  writer pid       for messages; the lock on these eight bytes says who writes
@@ -68,7 +68,7 @@ from fanout.protocol.queue_page import (
 from fanout.protocol.shared_end import Buffer, SharedEnd
 
 MAGIC: Final = int.from_bytes(b"fanoutr\0", "little")
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2
 
 MAGIC_WORD: Final = 0
 VERSION_WORD: Final = MAGIC_WORD + 1

@@ -329,11 +329,6 @@ class SubscriberSession:
                 raise MalformedError(
                     f"epoch {header.epoch_ns} in a connection of {self.header.epoch_ns}"
                 )
-            if header.columns != self.header.columns:
-                raise MalformedError(
-                    f"{len(header.columns)} columns in mid-stream, which are not the "
-                    f"{len(self.header.columns)} of the epoch"
-                )
             lost = self._advance(header.next_seq, 0)
         self._listing, self.header = listing, header
         return lost

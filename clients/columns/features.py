@@ -83,6 +83,8 @@ def arrow_columns(
     """Names and arrays of Arrow. `unit` is that of the timestamps, `symbols` the column of symbols.
 
     `absences` is a struct with the name of the reason for each column, null where there is a value.
+    The names are plain text: pyarrow cannot read dictionaries back from a struct in several row
+    groups of Parquet (26.0: "Nested data conversions not implemented").
     Raises `NotRepresentableError` for a time that is not whole in the unit, or not one of 63 bits.
     """
     yield "seq", _plain(pa, rows, "seq")
@@ -114,6 +116,5 @@ def _reasons(pa: Any, codes: NDArray[np.uint8], columns: Sequence[str]) -> Any:
     arrays = []
     for place in range(len(columns)):
         of_column = np.ascontiguousarray(codes[:, place])
-        indices = pa.array(_NAME_INDEX[of_column], mask=of_column == Absence.PRESENT)
-        arrays.append(pa.DictionaryArray.from_arrays(indices, names))
+        arrays.append(names.take(pa.array(_NAME_INDEX[of_column], mask=of_column == 0)))
     return pa.StructArray.from_arrays(arrays, list(columns))

@@ -24,93 +24,13 @@ from fanout.analytics.volatility import SCALE
 from fanout.protocol.constants import MAX_COLUMNS, Absence
 from fanout.protocol.feature_rows import FeatureRow
 
-cdef extern from "_features.h":
-    enum:
-        MAX_BANDS
-        MAX_SERIES
-        BASIS_POINTS
-
-    ctypedef struct Wide:
-        i128 high
-        i128 low
-
-    ctypedef struct Bands:
-        i128 bids
-        i128 asks
-        Wide notional
-        Py_ssize_t bid_levels
-        Py_ssize_t ask_levels
-        bint is_whole
-
-    ctypedef struct Tops:
-        int64_t bid
-        int64_t ask
-        uint64_t bid_quantity
-        uint64_t ask_quantity
-
-    ctypedef struct Walk:
-        pass
-
-    ctypedef struct Series:
-        int windows
-        int64_t whole_ns
-        int why
-        int64_t *lengths_ns
-        i128 *sums
-
-    ctypedef struct Shown:
-        double value
-        int why
-
-    ctypedef struct Past:
-        int lags
-        Shown *shown
-
-    ctypedef struct Computed:
-        i128 sum
-        int64_t returns
-        double value
-
-    bint scaled_quotient(i128 dividend, int64_t times, i128 divisor, int64_t per, double *quotient)
-    void add_product(Wide *sum, int64_t price, uint64_t quantity)
-    bint is_narrow(const Wide *sum, i128 *value)
-    void book_bands(
-        const Levels *bids, const Levels *asks, i128 twice, bint is_top_only, const int *depths,
-        int count, int priced, Bands *bands
-    )
-    i128 total_of(const Levels *side, Py_ssize_t count)
-    Walk walk_of(const Levels *side)
-    bint next_level(Walk *walk, int64_t *price, uint64_t *quantity)
-    i128 twice_mid(const Tops *tops)
-    bint is_same(const Tops *one, const Tops *other)
-    i128 order_flow(const Tops *before, const Tops *after)
-    Wide crosswise(const Tops *tops)
-    bint series_begin(Series *series, int windows, int width)
-    void series_free(Series *series)
-    Py_ssize_t series_bytes(const Series *series)
-    void series_move(Series *series, int64_t now_ns)
-    bint series_add(Series *series, int64_t now_ns, const i128 *added)
-    int series_absence(const Series *series, int window, int64_t now_ns, int other)
-    bint past_begin(Past *past, const int64_t *lags_ns, int lags, int why)
-    void past_free(Past *past)
-    Py_ssize_t past_bytes(const Past *past)
-    void past_move(Past *past, int64_t now_ns)
-    bint past_add(Past *past, int64_t now_ns, double value, int why, int other)
-    i128 squared_return(double change)
-    i128 i128_of(int64_t value)
-    i128 i128_of_u64(uint64_t value)
-    bint is_positive(i128 value)
-    void put_amount(i128 *amounts, int which, i128 value)
-    i128 amount_at(const i128 *amounts, int which)
-    i128 SUM(i128 one, i128 other)
-    i128 DIFFERENCE(i128 one, i128 other)
-    bint IS_ZERO(i128 value)
-    bint IS_EQUAL(i128 one, i128 other)
-    object long_of(i128 value)
+include "_sums.pxi"
 
 cdef enum:
+    FIRST_KNOWN = 2  # state of a book: from it on it shows its levels
     MAX_VALUES = 16  # of a list of the settings
     MAX_ROW = 256  # as MAX_COLUMNS
+    FIXED = 7  # columns before those of the lists
     BOUGHT = 0
     SOLD = 1
     BUYS = 2
@@ -136,92 +56,13 @@ cdef object NS_PER_S = 10**9
 assert (MAX_VALUES, MAX_SERIES, BASIS_POINTS) == (limits.MAX_VALUES, limits.MAX_ENTRIES, BPS)
 assert MAX_BANDS >= 4 * MAX_VALUES
 assert SCALE == 2**96
-assert MAX_ROW == MAX_COLUMNS
+assert (MAX_ROW, FIXED) == (MAX_COLUMNS, len(limits.FIXED_COLUMNS))
 assert [each.value for each in Absence][1:] == [
     WARMING_UP, NO_BOOK, LOST, NOT_LIVE, ONE_SIDED, CROSSED, TOO_SHALLOW, EMPTY, NOT_FITTED, OTHER
 ]
 
 
-cdef struct List:
-    int count
-    int at[MAX_VALUES]  # of each value its place among all bands, or all windows
-
-
-cdef class _Plan:
-    """The settings, as numbers. One serves all instruments with equal settings."""
-
-    cdef object settings
-    cdef int depths[MAX_BANDS]
-    cdef int depth_count
-    cdef int priced  # bands up to the widest one of which a price is wanted
-    cdef List quantity, wap, liquidity, level
-    cdef int queue[MAX_VALUES]
-    cdef int queue_count
-    cdef int64_t lags_ns[MAX_VALUES]
-    cdef int lag_count
-    cdef int64_t flow_ns[MAX_VALUES]
-    cdef int flow_count
-    cdef int64_t volatility_ns[MAX_VALUES]
-    cdef int volatility_count
-    cdef int64_t sample_ns
-    cdef int64_t trade_ms[4 * MAX_VALUES]
-    cdef int trade_count
-    cdef List trade_flow, vwap, intensity
-    cdef int book_columns, columns
-
-    def __cinit__(self, settings):
-        cdef int at
-        self.settings = settings
-        depths = sorted({
-            *settings.quantity_bps, *settings.wap_bps, *settings.liquidity_bps, *settings.level_bps
-        })
-        self.depth_count = <int>len(depths)
-        for at, depth in enumerate(depths):
-            self.depths[at] = depth
-        places(&self.quantity, settings.quantity_bps, depths)
-        places(&self.wap, settings.wap_bps, depths)
-        places(&self.liquidity, settings.liquidity_bps, depths)
-        places(&self.level, settings.level_bps, depths)
-        self.priced = self.wap.at[self.wap.count - 1] + 1 if self.wap.count else 0
-        self.queue_count = <int>len(settings.queue_levels)
-        for at, levels in enumerate(settings.queue_levels):
-            self.queue[at] = levels
-        self.lag_count = nanoseconds(self.lags_ns, settings.wap_lags_ms)
-        self.flow_count = nanoseconds(self.flow_ns, settings.order_flow_ms)
-        self.volatility_count = nanoseconds(self.volatility_ns, settings.volatility_ms)
-        self.sample_ns = settings.volatility_sample_ms * NS_PER_MS
-        windows = sorted({*settings.trade_flow_ms, *settings.vwap_ms, *settings.intensity_ms})
-        self.trade_count = <int>len(windows)
-        for at, window_ms in enumerate(windows):
-            self.trade_ms[at] = window_ms
-        places(&self.trade_flow, settings.trade_flow_ms, windows)
-        places(&self.vwap, settings.vwap_ms, windows)
-        places(&self.intensity, settings.intensity_ms, windows)
-        self.book_columns = <int>len(settings.book_columns)
-        self.columns = <int>len(settings.columns)
-        assert self.columns <= MAX_ROW, "the settings see to it"
-
-
-cdef void places(List *of, values, among):
-    of.count = <int>len(values)
-    for at, value in enumerate(values):
-        of.at[<int>at] = among.index(value)
-
-
-cdef int nanoseconds(int64_t *lengths_ns, values_ms):
-    for at, value_ms in enumerate(values_ms):
-        lengths_ns[<int>at] = value_ms * NS_PER_MS
-    return <int>len(values_ms)
-
-
-cdef _Plan newest_plan = None
-
-
-cdef _Plan plan_of(settings):
-    global newest_plan
-    if newest_plan is None or newest_plan.settings != settings:
-        newest_plan = _Plan(settings)
-    return newest_plan
+include "_plan.pxi"
 
 
 cdef int after(int why) noexcept:
@@ -238,7 +79,6 @@ cdef class Features:
     cdef readonly Py_ssize_t starts
     cdef _Plan plan
     cdef object fit
-    cdef object units
     cdef int64_t price, price_per, quantity, quantity_per
     # The newest book: its values, and why they are absent.
     cdef double *values
@@ -253,6 +93,7 @@ cdef class Features:
     cdef bint has_trades
     cdef int trades_why
     cdef Past *lagged
+    cdef int lagged_count  # as in the plan, which the garbage collector may take away first
     # The volatility. Mids are twice their value, and 0 where they are absent.
     cdef Series returns
     cdef int64_t next_ns
@@ -266,8 +107,8 @@ cdef class Features:
         cdef _Plan plan = plan_of(settings)
         self.plan = plan
         self.instrument = instrument
-        self.fit = fit
-        self.units = units = Units(instrument)
+        self.fit = None if fit is None else fit.for_instrument(instrument)
+        units = Units(instrument)
         self.price, self.price_per = units.price, units.price_per
         self.quantity, self.quantity_per = units.quantity, units.quantity_per
         self.hole = WARMING_UP
@@ -275,6 +116,7 @@ cdef class Features:
         self.values = <double *>PyMem_Calloc(plan.book_columns, sizeof(double))
         self.absences = <uint8_t *>PyMem_Calloc(plan.book_columns, 1)
         self.lagged = <Past *>PyMem_Calloc(plan.wap.count, sizeof(Past))
+        self.lagged_count = plan.wap.count if self.lagged != NULL else 0
         self.computed = <Computed *>PyMem_Calloc(plan.volatility_count, sizeof(Computed))
         if not (
             self.values != NULL and self.absences != NULL
@@ -302,9 +144,8 @@ cdef class Features:
         series_free(&self.flow)
         series_free(&self.returns)
         series_free(&self.trades)
-        if self.lagged != NULL:
-            for at in range(self.plan.wap.count):
-                past_free(&self.lagged[at])
+        for at in range(self.lagged_count):
+            past_free(&self.lagged[at])
         PyMem_Free(self.lagged)
         PyMem_Free(self.computed)
         PyMem_Free(self.values)
@@ -432,7 +273,7 @@ cdef class Features:
         cdef Walk bids = walk_of(&prices.bids)
         cdef Walk asks = walk_of(&prices.asks)
         cdef Tops tops
-        if not (
+        if prices.state < FIRST_KNOWN or not (
             next_level(&bids, &tops.bid, &tops.bid_quantity)
             and next_level(&asks, &tops.ask, &tops.ask_quantity)
         ):
@@ -542,7 +383,7 @@ cdef class Features:
         if adjustment is None:
             self.absences[column] = NOT_FITTED
         else:
-            tick = self.units.tick * self.units.price / self.units.price_per
+            tick = self.fit.tick * self.price / self.price_per
             self.values[column] = self.values[0] + adjustment * tick
             self.absences[column] = 0
         return column + 1
@@ -556,7 +397,7 @@ cdef class Features:
 
     cdef int show(self, int64_t now_ns) except -1:
         """Take samples of the book as it is from now on."""
-        cdef int at, first = 7 + 2 * self.plan.quantity.count
+        cdef int at, first = FIXED + 2 * self.plan.quantity.count
         cdef i128 twice = i128_of(0)
         for at in range(self.plan.wap.count):
             if not past_add(
@@ -581,9 +422,7 @@ cdef class Features:
                 self.returns.whole_ns = self.next_ns
                 self.returns.why = self.shown_why
             elif not IS_ZERO(self.sampled) and not IS_EQUAL(self.shown, self.sampled):
-                square = squared_return(
-                    quotient_of(DIFFERENCE(self.shown, self.sampled), 1, self.sampled, 1)
-                )
+                square = squared_return(distance_of(self.shown, self.sampled))
                 if not series_add(&self.returns, due_ns, &square):
                     raise MemoryError
             self.sampled = self.shown
@@ -699,6 +538,13 @@ cdef best_of(const Tops *tops):
 cdef int64_t up_to(int64_t time_ns, int64_t step_ns) noexcept:
     """The first multiple of a step that is not before a time."""
     return (time_ns + step_ns - 1) // step_ns * step_ns
+
+
+cdef double distance_of(i128 one, i128 other) except? -1:
+    """The distance of two positive numbers, in parts of the lower one."""
+    if is_positive(DIFFERENCE(one, other)):
+        return quotient_of(DIFFERENCE(one, other), 1, other, 1)
+    return quotient_of(DIFFERENCE(other, one), 1, one, 1)
 
 
 cdef double quotient_of(i128 dividend, int64_t times, i128 divisor, int64_t per) except? -1:

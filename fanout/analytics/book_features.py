@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from fanout.analytics.formulas import BPS, Best, band
-from fanout.analytics.settings import FeatureSettings
+from fanout.analytics.settings import FIXED_COLUMNS, FeatureSettings
 from fanout.analytics.stoikov import MicropriceFit
 from fanout.analytics.units import Units
 from fanout.protocol.book import OrderBook
@@ -79,7 +79,7 @@ class BookFeatures:
     ) -> None:
         self._settings = settings
         self.units = Units(instrument)
-        self._fit = fit
+        self._fit = fit.for_instrument(instrument) if fit is not None else None
         its = settings
         self._depths = sorted({*its.quantity_bps, *its.wap_bps, *its.liquidity_bps, *its.level_bps})
         self.values: list[float | None] = []
@@ -136,7 +136,8 @@ class BookFeatures:
     def _put_bands(self, prices: OrderBook, best: Best) -> None:
         settings, units = self._settings, self.units
         if best.bid + best.ask <= 0:  # no band without a positive mid
-            self._put_nothing(len(settings.book_columns) - 7 - len(settings.queue_levels), _EMPTY)
+            others = len(FIXED_COLUMNS) + len(settings.queue_levels)
+            self._put_nothing(len(settings.book_columns) - others, _EMPTY)
             self.waps = [(None, _EMPTY)] * len(settings.wap_bps)
             return
         bands = {depth: in_band(prices, best, depth) for depth in self._depths}
@@ -163,11 +164,11 @@ class BookFeatures:
     def _put_stoikov(self, best: Best) -> None:
         fit, units = self._fit, self.units
         adjustment = fit.adjustment_of(best) if fit is not None else None
-        if adjustment is None:
+        if fit is None or adjustment is None:
             self._put_nothing(1, _NOT_FITTED)
             return
         mid = (best.bid + best.ask) * units.price / (2 * units.price_per)
-        self.values.append(mid + adjustment * (units.tick * units.price / units.price_per))
+        self.values.append(mid + adjustment * (fit.tick * units.price / units.price_per))
         self.absences.append(0)
 
     def _put_imbalance(self, bids: int, asks: int, is_known: bool) -> None:

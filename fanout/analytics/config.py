@@ -29,18 +29,20 @@
     wait = "50ms"
     cpu = 2
 
-`fanout.analytics.described` reads the JSON layout that other consumers have.
+`fanout.analytics.signal_table` has `[[signal]]`, and `fanout.analytics.described` reads the JSON
+layout that other consumers have.
 """
 
 import tomllib
 from collections.abc import Collection, Mapping
-from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from decimal import Decimal
+from typing import Final
 
 import msgspec
 
 from fanout.analytics.feature_table import features_in
 from fanout.analytics.settings import FeatureSettings
+from fanout.analytics.signal_table import MAX_SIGNALS, SignalConfig, signals_in
 from fanout.analytics.tables import ConsumerConfigError, Table
 from fanout.protocol.constants import MAX_SYMBOL_BYTES
 
@@ -131,8 +133,7 @@ class ConsumerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Files of Stoikov's microprices, one for each symbol that has one."""
     every_ns: int | None = None
     """Rows at each multiple of this time. None: a row for every update."""
-    signals: Mapping[str, Any] | None = None
-    """The table `[signals]`, which is not checked here."""
+    signals: tuple[SignalConfig, ...] = ()
     outputs: OutputConfig = OutputConfig()
     processing: ProcessingConfig = ProcessingConfig()
 
@@ -165,7 +166,7 @@ def parse_consumer(text: str, source: str, *, venues: Mapping[str, str]) -> Cons
         features=features,
         microprices=microprices or (),
         every_ns=every_ns,
-        signals=_signals(top),
+        signals=signals_in(top.tables("signal", most=MAX_SIGNALS), venues),
         outputs=_outputs(top.table("outputs")),
         processing=processing,
     )
@@ -207,25 +208,13 @@ def _symbol(table: Table, venue_key: str, tick_key: str, venues: Mapping[str, st
         raise table.fault(venue_key, f"no venue that is known: {', '.join(venues)}")
     if len(symbol.encode()) > MAX_SYMBOL_BYTES:
         raise table.fault("symbol", f"at most {MAX_SYMBOL_BYTES} bytes")
-    tick = table.raw(tick_key)
     config = SymbolConfig(
         venue=venues[venue],
         symbol=symbol,
-        tick=None if tick is None else _tick(table, tick_key, tick),
+        tick=None if table.raw(tick_key) is None else table.decimal(tick_key),
     )
     table.close()
     return config
-
-
-def _tick(table: Table, key: str, value: object) -> Decimal:
-    """A tick as it is written: `0.1` in a file is one tenth, not the double beside it."""
-    try:
-        tick = Decimal(str(value) if not isinstance(value, bool) else "")
-    except InvalidOperation:
-        tick = Decimal(0)
-    if not tick.is_finite() or tick <= 0:
-        raise table.fault(key, "a number above 0 is needed, such as 0.01")
-    return tick
 
 
 def _inputs(top: Table) -> tuple[InputConfig, ...]:
@@ -247,13 +236,6 @@ def _input(table: Table) -> InputConfig:
     )
     table.close()
     return config
-
-
-def _signals(top: Table) -> Mapping[str, Any] | None:
-    value = top.raw("signals")
-    if value is not None and not isinstance(value, Mapping):
-        raise top.fault("signals", "a table is needed: [signals]")
-    return value
 
 
 def _outputs(table: Table | None) -> OutputConfig:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from fanout.analytics.config import ConsumerConfig
 from fanout.analytics.merge import Merged
-from fanout.analytics.roster import Listed, Roster
+from fanout.analytics.roster import Listed, Need, Roster
 from fanout.clients.outcomes import Received
 from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.records import Header
@@ -37,16 +37,22 @@ class Consumer:
         *,
         only: Sequence[Sequence[str]],
         named: Sequence[str] = (),
+        needs: Sequence[Need] = (),
         make: Make,
     ) -> None:
         """`streams` are their names, `only[i]` the symbols that are asked of stream `i`, and
-        `named` those of any stream."""
+        `named` those of any stream. `needs` are instruments that one of the streams has to have."""
         self.records = 0
         self.rows = 0
         self.newest_ns = 0
         """The newest time of all records, unix ns."""
         self._roster = Roster(
-            streams, config.symbols, only=only, named=named, most=config.processing.max_symbols
+            streams,
+            config.symbols,
+            only=only,
+            named=named,
+            needs=needs,
+            most=config.processing.max_symbols,
         )
         self._make = make
         self._features: list[Features | None] = [None] * len(streams)

@@ -1,5 +1,6 @@
 """What can go wrong in analytics. All of it is up to the caller, who gave settings or a fit that
-cannot be used. A stream never raises here: a feature without a value has a reason instead.
+cannot be used. A stream raises only when an instrument first comes, for a fit of another one.
+Afterwards a feature without a value has a reason instead.
 """
 
 from fanout.protocol.errors import CallerError

@@ -71,11 +71,12 @@ class Features:
     """The features of one instrument. See the module.
 
     The caller says what it knows: `take_book` after each change of a book, `lose_book` when it is
-    not known any more, and likewise for trades. Each call takes the time of the stream, which never
-    goes back, and `row` gives the values as of then. `begin` comes first. `StreamFeatures` does all
-    that for the records of a stream.
+    not known any more, and likewise for trades. Each call takes the time of the stream, unix ns
+    below 2^63, which never goes back, and `row` gives the values as of then. `begin` comes first.
+    `StreamFeatures` does all that for the records of a stream.
 
-    The book given has to be consistent, and is read during the call only.
+    The book given has to be consistent, and is read during the call only. Raises `FitError` unless
+    `fit` is for this instrument.
     """
 
     __slots__ = (

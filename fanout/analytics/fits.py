@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from fanout.analytics.errors import FitError
+from fanout.analytics.roster import Need
 from fanout.analytics.stoikov import MicropriceFit
 from fanout.protocol.records import Header
 
@@ -13,6 +14,11 @@ class NamedFit(NamedTuple):
 
     source: str
     fit: MicropriceFit
+
+    @property
+    def need(self) -> Need:
+        """The instrument that the fit is for."""
+        return Need(self.source, self.fit.venue, self.fit.symbol)
 
 
 def read_fits(files: Iterable[tuple[str, bytes]]) -> tuple[NamedFit, ...]:
@@ -33,18 +39,13 @@ def read_fits(files: Iterable[tuple[str, bytes]]) -> tuple[NamedFit, ...]:
 def fits_for(
     header: Header, symbols: Sequence[str], fits: Sequence[NamedFit]
 ) -> Mapping[str, MicropriceFit]:
-    """The fits of a stream by symbol. Raises `FitError` for one of a symbol that is not wanted of
-    this venue, and for one that was made in other units."""
+    """The fits of a stream by symbol: those that are for its venue and one of these symbols. Raises
+    `FitError` for one that was made in other units."""
     instruments = {each.symbol: each for each in header.instruments}
     found: dict[str, MicropriceFit] = {}
     for source, fit in fits:
-        if fit.venue != header.venue:
+        if fit.venue != header.venue or fit.symbol not in symbols:
             continue
-        if fit.symbol not in symbols:
-            raise FitError(
-                f"{source} is for {fit.venue} {fit.symbol}, which is not among the symbols: "
-                "leave it out"
-            )
         try:
             fit.require(instruments[fit.symbol])
         except FitError as error:

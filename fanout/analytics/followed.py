@@ -1,9 +1,9 @@
-"""One instrument of a stream: what is known of its book and its trades, told to its `Features`.
+"""One instrument of a stream: keeps what is known of its book and its trades, for its `Features`.
 
-Records with a time, `received_ns`, tell when something happened. Others only tell what happened:
-losses, statuses, gaps, and the snapshots for a reader that joins. So what gets worse is so at once,
-at the time of the record before, and what gets better is so from the next record with a time on:
-then `settle` is called. In between nothing is shown that may be wrong.
+Records with a time, `received_ns`, say when something happened. Losses, statuses, gaps, and the
+snapshots for a reader that joins do not. What they make worse is worse at once, at the time of the
+record before. What they make better is better from the next record with a time on: then `settle` is
+called. In between nothing is shown that may be wrong.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ _NO_BOOK: Final = int(Absence.NO_BOOK)
 _LOST: Final = int(Absence.LOST)
 _NOT_LIVE: Final = int(Absence.NOT_LIVE)
 
-_WHOLE: Final = BookFlags.WHOLE.value
-_MORE: Final = BookFlags.MORE.value
-
+_NONE: Final = BookFlags.NONE
 _USUAL: Final = 2
 """After so many whole books in a row, the next one is nothing special."""
 
@@ -101,20 +99,31 @@ class Followed:
         others came right before it: then that is how the venue sends every change. A snapshot that
         the book has already changes nothing."""
         self._has_book = True
+        if update.flags is _NONE and update.seq:
+            if not self._is_continued:
+                self._wholes = 0
+            self._is_continued = False
+            return
+        if self.book.ignores(update):
+            return
         if not update.seq and self.book.is_known and update.update_id <= self.book.update_id:
             return
-        flags = int(update.flags)
-        is_whole = bool(flags & _WHOLE)
-        if not self._is_continued:
-            self._is_anew |= is_whole and (self._wholes < _USUAL or not update.seq)
-            self._wholes = self._wholes + 1 if is_whole else 0
-        self._is_continued = bool(flags & _MORE)
+        if update.is_whole:
+            self._is_anew |= self._wholes < _USUAL or not update.seq
+            self._wholes += 1
+        elif not self._is_continued:
+            self._wholes = 0
+        self._is_continued = update.has_more
 
-    def quote(self, quote: Quote) -> None:
-        """A quote has come."""
-        if self._is_ahead and quote.update_id < self._top.update_id:
-            return
+    def quote(self, quote: Quote) -> bool:
+        """A quote has come. One of a snapshot that says what is known already changes nothing.
+        Returns whether it counts, which it does unless there is a book."""
+        if self._has_book:
+            return False
+        if self._is_known(quote):
+            return True
         self._is_ahead = not quote.seq
+        self._is_anew |= self._is_ahead
         bids = [(quote.bid_price, quote.bid_quantity)] if quote.bid_quantity else []
         asks = [(quote.ask_price, quote.ask_quantity)] if quote.ask_quantity else []
         self._top.apply(
@@ -127,6 +136,14 @@ class Followed:
                 _TOP,
             )
         )
+        return True
+
+    def _is_known(self, quote: Quote) -> bool:
+        """Whether the newest quote is this one, or a later one."""
+        newest = self._top.update_id
+        if quote.seq:
+            return self._is_ahead and quote.update_id < newest
+        return self._top.is_known and quote.update_id <= newest
 
     def lose(self, now_ns: int) -> None:
         """Records were lost, which may have been of this instrument."""
@@ -140,6 +157,8 @@ class Followed:
     def turn(self, now_ns: int) -> None:
         """A status has come, and `book` knows of it."""
         if not self.book.is_live:
+            # A quote may have been missed. A book may not: if it may, the service sends a new one.
+            self._top.clear()
             self._lose_book(now_ns, _NOT_LIVE)
             self.holes.lose()
             self.features.lose_trades(_NOT_LIVE)
@@ -162,17 +181,17 @@ class Followed:
 
     def show(self, now_ns: int) -> None:
         """The book is from now on what it is."""
-        features = self.features
-        if not self.book.is_live:
-            return
         book = self.book
-        prices = book.prices if self._has_book else self._top
+        prices, is_ahead = book.prices, book.is_ahead
+        if not self._has_book and book.is_live:
+            prices, is_ahead = self._top, self._is_ahead
         if prices.is_consistent:
-            is_ahead = book.is_ahead if self._has_book else self._is_ahead
-            features.take_book(now_ns, prices, is_anew=self._is_anew, is_ahead=is_ahead)
+            self.features.take_book(now_ns, prices, is_anew=self._is_anew, is_ahead=is_ahead)
             self._was_known, self._is_anew = True, False
+        elif not book.is_live:
+            return  # as `turn` has told
         elif self._has_book and book.is_paused:
-            features.hide_book(now_ns, self._why(_LOST))
+            self.features.hide_book(now_ns, self._why(_LOST))
         else:
             self._lose_book(now_ns, _LOST)
 

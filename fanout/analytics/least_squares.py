@@ -31,6 +31,9 @@ COLLINEAR: Final = 1e-6
 _TOLD: Final = 1e-3
 """Least coefficient with which one of these others is named."""
 
+MAX_LABEL: Final = 1e60
+"""Limit of a label. Sums of squares beyond 1e308 are infinite, and those of squares too."""
+
 OVERLAPS: Final = 2
 """Lags of the Newey-West errors, in overlaps."""
 
@@ -83,12 +86,16 @@ def least_squares(
 
     `overlap` is how many labels share a moment, 1 for none. Raises `ColumnFaultError` for a column
     that is constant or follows from those before it, `TooFewRowsError` for fewer rows than
-    unknowns, and `FitError` for what is not finite.
+    unknowns, and `FitError` for what is not finite or a label beyond `MAX_LABEL`.
     """
     import numpy as np
 
     if not (np.isfinite(features).all() and np.isfinite(labels).all()):
         raise FitError("a feature or a label is not finite: a fit takes finite numbers only")
+    if np.abs(labels).max(initial=0) > MAX_LABEL:
+        raise FitError(
+            f"a label of {np.abs(labels).max():.3g}: at most {MAX_LABEL:g} can be fitted"
+        )
     if len(labels) <= len(columns):
         raise TooFewRowsError(f"{len(labels)} rows, and {len(columns)} columns: give more rows")
     with np.errstate(over="ignore", invalid="ignore"):

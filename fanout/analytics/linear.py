@@ -20,6 +20,7 @@ from fanout.analytics.made import MadeFor, MadeFrom, Origin, require_made_for, r
 from fanout.analytics.samples import Samples
 from fanout.analytics.settings import FeatureSettings
 from fanout.analytics.walk_forward import FOLDS, Score, walk_forward
+from fanout.protocol.constants import I64_MAX
 from fanout.protocol.instrument import Instrument
 
 VERSION: Final = 1
@@ -82,7 +83,17 @@ class LinearFit(
             return "a deviation is not above 0"
         if score.r2_error < 0 or self.horizon_ns <= 0 or self.every_ns <= 0:
             return "an error, the horizon or the interval is not above 0"
-        return ""
+        if self.horizon_ns > I64_MAX or self.horizon_ns % self.every_ns:
+            return f"a horizon of {self.horizon_ns} ns is no multiple of {self.every_ns} ns"
+        if max(score.r2, score.r2_in_sample) > 1:
+            return "an R2 is above 1"
+        return self._fault_of_columns()
+
+    def _fault_of_columns(self) -> str:
+        if len(set(self.columns)) < len(self.columns):
+            return "a column stands twice"
+        odd = [each for each in self.columns if each not in self.settings.columns]
+        return f"column {odd[0][:80]!r} is none of its settings" if odd else ""
 
     @property
     def confidence(self) -> float:

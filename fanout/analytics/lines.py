@@ -3,8 +3,9 @@
     {"time_ns":1795219200000000000,"venue":"binance","symbol":"BTCUSDT","mid":61000.05,
      "wap_10bps":null,"absences":{"wap_10bps":"WARMING_UP"}}
 
-A value that is absent is null, and the object `absences` has the reason. In CSV it is empty, and
-the reason is not there. Numbers are the shortest text that gives the same double again.
+A value that is absent is null, and the object `absences` has the reason. A row with signals has the
+object `reasons`, too, with the text of each. In CSV a value that is absent is empty, and neither
+object is there. Numbers are the shortest text that gives the same double again.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from typing import Final
 import msgspec
 
 from fanout.analytics.roster import Listed
+from fanout.analytics.signalled import SignalledRow
 from fanout.protocol.constants import Absence
 from fanout.protocol.feature_rows import FeatureRow
 
@@ -46,12 +48,16 @@ class JsonLines:
         # Objects without their braces. Their texts are put together without a look at each key.
         values = _encode(dict(zip(self._columns, row.values, strict=True)))
         comma = b"," if self._columns else b""
-        return b'{"time_ns":%d,%b,%b%b"absences":%b}\n' % (
+        reasons = b""
+        if isinstance(row, SignalledRow):
+            reasons = b',"reasons":%b' % _encode(row.reasons)
+        return b'{"time_ns":%d,%b,%b%b"absences":%b%b}\n' % (
             row.time_ns,
             named[1:-1],
             values[1:-1],
             comma,
             absent,
+            reasons,
         )
 
     def _reasons(self, absences: bytes) -> bytes:

@@ -7,6 +7,10 @@ from typing import Any, Final
 from fanout.analytics.errors import AnalyticsError
 from fanout.analytics.signals import SignalModel
 from fanout.protocol.errors import FanoutError
+from fanout.protocol.text import fitting
+
+MAX_WHY_BYTES: Final = 300
+"""Of what a module says itself when it fails."""
 
 EXAMPLE: Final = "my_signals:Breakout"
 
@@ -25,7 +29,7 @@ def load_model(
     rights of this process, so load none that you would not run.
     """
     made = _made(name, _found(name), columns, options or {})
-    if not isinstance(made, SignalModel):
+    if not (isinstance(made, SignalModel) and callable(made.signal)):
         raise ModelError(f"{name} has no method signal(row): see fanout.analytics.signals")
     return made
 
@@ -36,9 +40,10 @@ def _found(name: str) -> Any:
         raise ModelError(f"{name[:80]!r} is not MODULE:CLASS, such as {EXAMPLE}")
     try:
         found = getattr(import_module(module_name), class_name, None)
-    except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        raise ModelError(f"{name}: module {module_name} cannot be imported: {why}") from error
+    except (Exception, SystemExit) as error:
+        raise ModelError(
+            f"{name}: module {module_name} cannot be imported: {_why(error)}"
+        ) from error
     if not isinstance(found, type):
         raise ModelError(f"{name}: module {module_name} has no class {class_name}")
     return found
@@ -53,6 +58,10 @@ def _made(name: str, found: Any, columns: Sequence[str], options: Mapping[str, A
         return found(columns, **options)
     except FanoutError:
         raise
-    except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-        raise ModelError(f"{name} cannot be made with these options: {why}") from error
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"{name} cannot be made with these options: {_why(error)}") from error
+
+
+def _why(error: BaseException) -> str:
+    """In one line, whatever the module wrote."""
+    return fitting(" ".join(f"{type(error).__name__}: {error}".split()), MAX_WHY_BYTES)

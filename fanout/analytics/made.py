@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from fanout.analytics.fit_errors import WrongFitError
 from fanout.analytics.settings import FeatureSettings
+from fanout.protocol.constants import I64_MAX
 from fanout.protocol.instrument import Instrument
+
+Natural = Annotated[int, msgspec.Meta(ge=0, le=I64_MAX)]
+"""A count or a time in a file. Others are refused when the file is read."""
 
 
 class MadeFor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,7 +41,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     journal: str
     channel: str
     epochs_ns: tuple[int, ...]
-    fitted_ns: int
+    fitted_ns: Natural
     fanout: str
 
 
@@ -43,9 +49,9 @@ class MadeFrom(Origin, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same, and its rows: `rows` were used, of the times `first_ns` to `last_ns`, in unix ns.
     `left_out` counts the others by reason."""
 
-    first_ns: int
-    last_ns: int
-    rows: int
+    first_ns: Natural
+    last_ns: Natural
+    rows: Natural
     left_out: dict[str, int]
 
 

@@ -6,6 +6,7 @@ list, in the order in which they come: `VENUE:SYMBOL`, each once.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -25,6 +26,18 @@ class Listed(msgspec.Struct, frozen=True):
     """That of the venue, named `VENUE:SYMBOL`, with its place in the list as its index."""
 
 
+class Need(NamedTuple):
+    """An instrument that some stream has to have, and what needs it, for errors. An empty venue or
+    symbol is any."""
+
+    what: str
+    venue: str
+    symbol: str
+
+    def is_met_by(self, venue: str, symbol: str) -> bool:
+        return self.venue in ("", venue) and self.symbol in ("", symbol)
+
+
 class Roster:
     """The list, and what the streams have of the symbols that are wanted."""
 
@@ -35,16 +48,19 @@ class Roster:
         *,
         only: Sequence[Sequence[str]],
         named: Sequence[str] = (),
+        needs: Sequence[Need] = (),
         most: int,
     ) -> None:
         """`streams` are their names, for errors. `wanted` is empty for everything. `only[i]` are
         the symbols that are asked of stream `i`, empty for all. `named` are symbols of any venue,
-        empty for all. `most` limits the instruments."""
+        empty for all. `needs` are looked for once all headers are there. `most` limits the
+        instruments."""
         self.listed: list[Listed] = []
         self._streams = tuple(streams)
         self._wanted = {(each.venue, each.symbol): each for each in wanted}
         self._only = [frozenset(each) for each in only]
         self._named = frozenset(named)
+        self._needs = tuple(needs)
         self._most = most
         self._owners: dict[tuple[str, str], int] = {}
         """The stream that each instrument comes from."""
@@ -58,7 +74,8 @@ class Roster:
         """Take the header of a stream, and give the symbols that are wanted of it.
 
         Raises `ConsumerConfigError` for a tick that is not the venue's, a symbol that two streams
-        have or none has, more symbols than the limit, and a stream of which nothing is wanted.
+        have or none has, a need that none meets, more symbols than the limit, and a stream of which
+        nothing is wanted.
         """
         self._venues[stream] = header.venue
         chosen = [each for each in header.instruments if self._wants(stream, header.venue, each)]
@@ -132,3 +149,10 @@ class Roster:
                 raise ConsumerConfigError(f"no input has {venue} {symbol}")
         for symbol in sorted(self._named.difference(symbol for _, symbol in self._owners)):
             raise ConsumerConfigError(f"no input has {symbol}")
+        for need in self._needs:
+            # With symbols on the command line the file may well speak of others.
+            is_named = not self._named or not need.symbol or need.symbol in self._named
+            if is_named and not any(need.is_met_by(*each) for each in self._owners):
+                its = " ".join(filter(None, need[1:]))
+                which = "no input has" + (", or no [[symbol]] names" if self._wanted else "")
+                raise ConsumerConfigError(f"{need.what} is for {its}, which {which}: leave it out")

@@ -33,6 +33,17 @@ MAX_DEPTH_BPS: Final = 10_000
 MAX_QUEUE_LEVELS: Final = 1_000
 """Most levels of `queue_imbalance`. They are added up at every update."""
 
+FIXED_COLUMNS: Final = (
+    "mid",
+    "spread",
+    "spread_bps",
+    "order_book_imbalance",
+    "microprice",
+    "stoikov_microprice",
+    "level_imbalance",
+)
+"""The first columns of every row, whatever the settings."""
+
 _LIMITS: Final = {"bps": MAX_DEPTH_BPS, "ms": MAX_WINDOW_MS, "levels": MAX_QUEUE_LEVELS}
 
 
@@ -95,13 +106,7 @@ class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def book_columns(self) -> tuple[str, ...]:
         """Those that follow from the book alone."""
         return (
-            "mid",
-            "spread",
-            "spread_bps",
-            "order_book_imbalance",
-            "microprice",
-            "stoikov_microprice",
-            "level_imbalance",
+            *FIXED_COLUMNS,
             *(f"{side}_quantity_{d}bps" for d in self.quantity_bps for side in ("bid", "ask")),
             *(f"wap_{d}bps" for d in self.wap_bps),
             *(f"liquidity_imbalance_{d}bps" for d in self.liquidity_bps),

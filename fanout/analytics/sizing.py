@@ -54,8 +54,14 @@ class PositionSize(msgspec.Struct, frozen=True, kw_only=True):
     lot: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.risk_budget.is_finite() and self.risk_budget > 0):
-            raise SignalError(f"risk budget {self.risk_budget}: above 0, in the quote currency")
+        budget = self.risk_budget
+        if not (isinstance(budget, Decimal) and budget.is_finite() and budget > 0):
+            raise SignalError(f"risk budget {budget}: a Decimal above 0, in the quote currency")
+        if self.instrument.contract_mantissa <= 0:
+            raise SignalError(
+                f"{self.instrument.symbol} has contracts of {self.instrument.contract_mantissa}: "
+                "no size can be known"
+            )
         if self.horizon_ns <= 0:
             raise SignalError(f"horizon of {self.horizon_ns} ns: above 0")
         if self.max_quantity < 0 or self.lot < 0:

@@ -23,24 +23,26 @@ Finance 18 (2018).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from fanout.analytics.errors import FitError
 from fanout.analytics.formulas import Best
+from fanout.protocol.constants import EXPONENTS, I64_MAX
 from fanout.protocol.instrument import Instrument
 
 Matrix = Sequence[Sequence[float]]
 
-MAX_BUCKETS: Final = 100
-MAX_SPREADS: Final = 100
-"""Limits of a fit's states. A fit takes time with the cube of their product."""
+MAX_STATES: Final = 100
+"""Most states of a fit: spreads times buckets. A fit takes time with the cube of it."""
 
-MAX_STATES: Final = 500
-"""Limit of their product."""
+MAX_ADJUSTMENT: Final = 1e9
+"""Limit of what the microprice is away from the mid, in ticks. Keeps every sum finite."""
 
-_MOST_TERMS: Final = 100_000
+_MOST_TERMS: Final = 20_000
 """Most terms of the sum. If it has no limit by then, it has none."""
 
 _NEGLIGIBLE: Final = 1e-12
@@ -130,11 +132,22 @@ class MicropriceFit(
 
     def __post_init__(self) -> None:
         widths = {len(row) for row in self.ticks}
-        if self.tick < 1 or len(widths) != 1 or 0 in widths:
+        if not 1 <= self.tick <= I64_MAX or len(widths) != 1 or 0 in widths:
             raise FitError(
                 f"the microprice of {self.symbol} has a tick of {self.tick} and rows of "
                 f"{sorted(widths)} values: a fit has a tick of 1 or more, and rows of equal length"
             )
+        if self.price_exponent not in EXPONENTS:
+            raise FitError(
+                f"the microprice of {self.symbol} has a price exponent of {self.price_exponent}: "
+                f"exponents are {EXPONENTS[0]} to {EXPONENTS[-1]}"
+            )
+        for each in chain.from_iterable(self.ticks):
+            if each is not None and not abs(each) <= MAX_ADJUSTMENT:  # not a number is refused, too
+                raise FitError(
+                    f"the microprice of {self.symbol} is {each} ticks above the mid, beyond "
+                    f"{MAX_ADJUSTMENT:,.0f}: fit it anew"
+                )
 
     def adjustment_of(self, best: Best) -> float | None:
         """What the microprice is above the mid, in ticks. None for a state that has no fit."""
@@ -142,14 +155,24 @@ class MicropriceFit(
         return self.ticks[spread][bucket]
 
     def require(self, instrument: Instrument) -> None:
-        """Raises `FitError` unless it is a fit for this instrument."""
-        ours = self.symbol, self.tick, self.price_exponent
-        theirs = instrument.symbol, instrument.tick, instrument.price_exponent
-        if ours[0] != theirs[0] or not _is_same(ours, theirs):
+        """Raises `FitError` unless it is a fit for this instrument: of its symbol and its tick, or
+        any tick if the instrument's is unknown."""
+        self.for_instrument(instrument)
+
+    def for_instrument(self, instrument: Instrument) -> MicropriceFit:
+        """The same fit, with its tick in the units of this instrument. Raises as `require`."""
+        exponent = instrument.price_exponent
+        shift = self.price_exponent - exponent
+        tick, rest = self.tick * 10 ** max(shift, 0), 0
+        if shift < 0:
+            tick, rest = divmod(tick, 10**-shift)
+        if instrument.symbol != self.symbol or rest or instrument.tick not in (0, tick):
             raise FitError(
-                f"the microprice was fitted for {ours[0]} with a tick of {ours[1]}e{ours[2]}, and "
-                f"the stream has {theirs[0]} with {theirs[1]}e{theirs[2]}: fit it for this one"
+                f"the microprice was fitted for {self.symbol} with a tick of "
+                f"{self.tick}e{self.price_exponent}, and the stream has {instrument.symbol} with "
+                f"{instrument.tick}e{exponent}: fit it for this one"
             )
+        return replace(self, tick=tick, price_exponent=exponent)
 
     def to_json(self) -> bytes:
         """As a file keeps it."""
@@ -162,13 +185,6 @@ class MicropriceFit(
             return msgspec.json.decode(text, type=cls)
         except msgspec.DecodeError as error:
             raise FitError(f"not the file of a microprice: {error}") from error
-
-
-def _is_same(ours: tuple[str, int, int], theirs: tuple[str, int, int]) -> bool:
-    """Whether two ticks are the same price. An instrument without one takes any."""
-    lowest = min(ours[2], theirs[2])
-    scaled = [tick * 10 ** (exponent - lowest) for _, tick, exponent in (ours, theirs)]
-    return scaled[0] == scaled[1] or not theirs[1]
 
 
 def state_of(best: Best, tick: int, spreads: int, buckets: int) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from fanout.analytics.stoikov import (
 )
 from fanout.analytics.stream import StreamFeatures
 from fanout.clients.outcomes import Received
+from fanout.protocol.instrument import Instrument
 
 _NOTHING: Final = FeatureSettings(
     quantity_bps=(),
@@ -45,7 +46,8 @@ class MicropriceEstimator:
     units of the price exponent. Raises `FitError` if there are too many states.
 
     Time without a book, or with a crossed or a one-sided one, is left out, and so is the step over
-    it.
+    it. `take` raises `FitError` if the instrument's tick or price exponent is another one than
+    before.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class MicropriceEstimator:
         self._symbol = symbol
         self._spreads, self._buckets = spreads, buckets
         self._tick = tick
+        self._units: tuple[int, int] | None = None
+        """Price exponent and tick of the instrument, the same for all steps."""
         self._stream = StreamFeatures(_NOTHING, symbols=[symbol], every_ns=2**62)
         self._best: Best | None = None
         self._follows: tuple[Features | None, int] = (None, 0)
@@ -75,6 +79,8 @@ class MicropriceEstimator:
         features = self._stream.features(self._symbol)
         if features is None or features.best is self._best:
             return
+        if features is not self._follows[0]:
+            self._require_units(features.instrument)
         before, self._best = self._best, features.best
         follows, self._follows = self._follows, (features, features.starts)
         after = self._best
@@ -82,6 +88,15 @@ class MicropriceEstimator:
             self._best = None
         elif before is not None and follows == self._follows and before != after:
             self._count(before, after)
+
+    def _require_units(self, instrument: Instrument) -> None:
+        units = instrument.price_exponent, instrument.tick
+        before, self._units = self._units, units
+        if before not in (None, units):
+            raise FitError(
+                f"the tick of {self._symbol} was {before[1]}e{before[0]} and is "
+                f"{units[1]}e{units[0]}: fit the records before and after the change separately"
+            )
 
     def _count(self, before: Best, after: Best) -> None:
         change = after.bid + after.ask - before.bid - before.ask

@@ -6,7 +6,9 @@ table knows its keys by the code that reads them, and no list of keys can be out
 """
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any, Final, TypeVar
 
 from fanout.analytics.durations import LONGEST_NS, duration_ns, duration_text
@@ -94,6 +96,27 @@ class Table:
             raise self.fault(key, f"{low:,} to {high:,}")
         return value
 
+    def number(self, key: str, default: T, low: float, high: float) -> float | T:
+        """A number in low..high, as a double."""
+        value = self._take(key, (int, float, Decimal), "a number", default)
+        if key not in self._values:
+            return default
+        if not (isfinite(value) and low <= value <= high):
+            raise self.fault(key, f"{low:,.6g} to {high:,.6g}")
+        return float(value)
+
+    def decimal(self, key: str) -> Decimal:
+        """A number above 0, exactly as it is written, also as a text: `0.1` in a file is one tenth,
+        and not the double beside it."""
+        value = self.raw(key)
+        try:
+            number = Decimal(str(value) if not isinstance(value, bool) else "")
+        except InvalidOperation:
+            number = Decimal(0)
+        if not number.is_finite() or number <= 0:
+            raise self.fault(key, "a number above 0 is needed, such as 0.01")
+        return number
+
     def duration(self, key: str, default: T, *, least_ns: int = 0) -> int | T:
         """A duration in ns, at least so long."""
         if not self.has(key):
@@ -178,7 +201,7 @@ class Table:
                 nearest = get_close_matches(str(key), self._known, n=1, cutoff=0)
                 advice = f": did you mean {nearest[0]}?" if nearest else ""
                 raise ConsumerConfigError(
-                    f"{self._source}: {self._named(_plain(key))} is unknown{advice}"
+                    f"{self._source}: {self._named(plain(key))} is unknown{advice}"
                 )
 
 
@@ -186,10 +209,12 @@ def _shown(value: object) -> str:
     text = repr(value)
     if isinstance(value, Mapping | list):
         text = type(value).__name__
-    return _plain(text)
+    elif isinstance(value, Decimal):
+        text = str(value)
+    return plain(text)
 
 
-def _plain(text: object) -> str:
-    """Foreign text in one short line."""
+def plain(text: object, most: int = MAX_SHOWN_CHARS) -> str:
+    """Foreign text in one line of at most so many characters."""
     line = "".join(each if each.isprintable() else "?" for each in str(text))
-    return line if len(line) <= MAX_SHOWN_CHARS else f"{line[:MAX_SHOWN_CHARS]}..."
+    return line if len(line) <= most else f"{line[:most]}..."

@@ -13,12 +13,11 @@ class Units:
     (`Instrument.contract_mantissa`), features of quantities are in contracts.
     """
 
-    __slots__ = ("price", "price_per", "quantity", "quantity_per", "tick")
+    __slots__ = ("price", "price_per", "quantity", "quantity_per")
 
     def __init__(self, instrument: Instrument) -> None:
         self.price, self.price_per = _ratio(instrument.price_exponent)
         self.quantity, self.quantity_per = _ratio(instrument.quantity_exponent)
-        self.tick = instrument.tick
 
 
 def _ratio(exponent: int) -> tuple[int, int]:

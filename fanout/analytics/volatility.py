@@ -13,7 +13,9 @@ not.
 
 A square is kept as an integer: r^2 times 2^96, cut off. For a double r^2 of 2^-44 or more that is
 exact, and of a smaller one it loses less than 2^-96. So sums never drift, and fit 128 bits. The
-logarithm is log1p of one correctly rounded quotient, (m - m') / m'.
+logarithm is log1p of one correctly rounded quotient, of the distance of the mids and the lower one.
+Its square has no sign, and a quotient by the higher one could be rounded to -1, of which there is
+no logarithm.
 
 A sample is absent where the mid is. A window that needs an absent sample is absent, for its reason.
 """
@@ -36,8 +38,8 @@ NS_PER_S: Final = 1_000_000_000
 
 def squared_return(twice_mid: int, twice_before: int) -> int:
     """The square of ln(m / m'), times `SCALE`, from twice the mids. They are positive."""
-    change = log1p((twice_mid - twice_before) / twice_before)
-    return int(change * change * _SCALE)
+    size = log1p(abs(twice_mid - twice_before) / min(twice_mid, twice_before))
+    return int(size * size * _SCALE)
 
 
 class Volatility:

@@ -29,6 +29,7 @@ import msgspec
 from fanout.analytics.errors import FitError
 from fanout.analytics.fit_errors import ColumnFaultError, TooFewRowsError
 from fanout.analytics.least_squares import Line, least_squares, mean_variance, r_squared
+from fanout.analytics.made import Natural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,10 +51,10 @@ LEAST_HORIZONS: Final = 5
 class Fold(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One fit, and the test behind it. Times are unix ns, of rows."""
 
-    fit_rows: int
-    test_rows: int
-    first_ns: int
-    last_ns: int
+    fit_rows: Natural
+    test_rows: Natural
+    first_ns: Natural
+    last_ns: Natural
     r2: float | None
     """None if the mid did not move in the test."""
 

@@ -34,7 +34,7 @@ from fanout.protocol.book_records import (
     QuoteBlock,
 )
 from fanout.protocol.constants import LENGTH_BYTES, NUMBERED_KINDS, FeedState, FrameKind, LossReason
-from fanout.protocol.errors import FanoutError
+from fanout.protocol.errors import FanoutError, MalformedError
 from fanout.protocol.events import decode_event, encode_event
 from fanout.protocol.feature_rows import FeatureBlock
 from fanout.protocol.framing import frame, unseal
@@ -193,6 +193,8 @@ class Relay:
         if not gathering.is_complete:
             return
         self._gathering, header, known = None, gathering.header, self.channel.header
+        if header.columns != known.columns:
+            raise MalformedError("a header in mid-stream has other columns than the channel")
         self._lose(header.next_seq - 1)
         changed = msgspec.structs.replace(
             known, instruments=header.instruments, references=header.references

@@ -9,11 +9,13 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, StrEnum
+from itertools import zip_longest
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from fanout.cli.outcome import OutputError
 from fanout.errors import shown
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.constants import Absence, DataKinds
@@ -175,8 +177,12 @@ class Kind(NamedTuple):
         return self.csv_header_with(())
 
     def csv_header_with(self, columns: Sequence[str]) -> str:
-        """That of a channel whose rows of features have these columns."""
+        """That of a channel whose rows of features have these columns. Raises `OutputError` for a
+        column with the name of another field: nobody could tell the two apart."""
         own = columns if self.data is DataKinds.FEATURES else ()
+        for name in self.columns:
+            if name in own:
+                raise OutputError(f"a column has the name of the field {name}: take json for csv")
         return csv_text((*self.columns, *own))
 
 
@@ -287,6 +293,13 @@ def _csv_row(row: Row) -> str:
 
 def _csv_field(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
+
+
+def require_same(what: str, before: Sequence[str], now: Sequence[str], remedy: str) -> None:
+    """Raises `OutputError` for rows of features whose columns are not those that a table has."""
+    for place, (known, other) in enumerate(zip_longest(before, now, fillvalue="none")):
+        if known != other:
+            raise OutputError(f"{what}: column {place} was {known}, and is now {other}: {remedy}")
 
 
 def csv_text(values: Iterable[object]) -> str:

@@ -1,11 +1,22 @@
 """`fanout tail`: print what a service sends."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fanout.cli.formats import KINDS, LINES, Format, Line, csv_line, is_new, table_of, text_line
+from fanout.cli.formats import (
+    KINDS,
+    LINES,
+    Format,
+    Line,
+    csv_line,
+    is_new,
+    require_same,
+    table_of,
+    text_line,
+)
 from fanout.cli.outcome import emit, exit_codes, say
 from fanout.cli.source import (
     Address,
@@ -26,7 +37,8 @@ from fanout.cli.source import (
 )
 from fanout.clients.outcomes import Disconnected, Restarted
 from fanout.errors import UsageError
-from fanout.protocol.records import Header
+from fanout.protocol.feature_rows import FeatureRow
+from fanout.protocol.records import Header, Record
 
 if TYPE_CHECKING:
     from fanout.clients.journal import JournalClient
@@ -45,7 +57,7 @@ def tail(
     limit: Annotated[
         int | None,
         typer.Option(
-            help="End after that many trades, quotes and book updates; 0 ends once connected.",
+            help="End after that many trades, quotes, book updates or rows; 0 ends when connected",
             min=0,
         ),
     ] = None,
@@ -144,4 +156,16 @@ def _begun(output: Format, header: Header) -> Line:
         return LINES[output]
     table = table_of(header)
     emit(KINDS[table].csv_header_with(header.columns))
+    if table is FeatureRow:
+        return partial(_csv_row, header.columns)
     return partial(csv_line, table=table)
+
+
+def _csv_row(
+    begun: Sequence[str], record: Record, epoch_ns: int, columns: Sequence[str]
+) -> str | None:
+    """A row of features under the columns that were printed. A service that starts anew may have
+    others: raises `OutputError` then."""
+    if type(record) is FeatureRow:
+        require_same("stdout", begun, columns, "start again, or take --format json")
+    return csv_line(record, epoch_ns, columns, table=FeatureRow)

@@ -22,6 +22,7 @@ from tests.bench import (
     columns,
     depth,
     fan_out,
+    features,
     ingest,
     ingest_depth,
     joiners,
@@ -63,7 +64,6 @@ STAGES: Final[dict[str, Stage]] = {
     "memory": memory,
     "depth": depth,
     "book": book,
-    "nbbo": nbbo,
 }
 NAMED: Final[dict[str, Stage]] = {
     "scale": scale,
@@ -76,9 +76,12 @@ NAMED: Final[dict[str, Stage]] = {
     "ring": ring,
     "multicast": multicast,
     "nats": nats,
+    "features": features,
+    "nbbo": nbbo,
 }
-"""Stages of a whole service, of the ring in shared memory and of the bridge to NATS. They run only
-if they are named: `scale` takes half an hour, and the others a quarter of an hour together."""
+"""Stages of a whole service, of the ring in shared memory, of the bridge to NATS and of analytics.
+They run only if they are named: `scale` takes half an hour, and the others a quarter of an hour
+together."""
 ALL: Final = STAGES | NAMED
 
 

@@ -43,6 +43,9 @@ HEADLINES: Final = (
     "50 symbols, trades, quotes and books, p99",
     "50 books, a cut to all whole",
     "50 books, REST weight of a reconnect",
+    "a depth update: fanout, compiled",
+    "2,048 books with features, updates of 2 to 10 levels",
+    "20 symbols, trades, quotes and books, p99",
 )
 """Of each stage the figures with these names, else the first that has a goal."""
 

@@ -23,7 +23,7 @@ from fanout.protocol.book_records import BookBlock, BookUpdate, pack_levels
 from fanout.protocol.records import Heartbeat
 from fanout.transports.ring.ring_file import OwnedRing, create
 from tests.clients.queues import block, goodbye
-from tests.protocol.golden import BTC, HEADER
+from tests.protocol.golden import BTC, HEADER, ROWS_HEADER
 from tests.protocol.test_session import block as snapshot_block
 
 ALL = DataKinds.TRADES | DataKinds.QUOTES | DataKinds.BOOK_BY_PRICE
@@ -43,7 +43,11 @@ class Writer:
         data: DataKinds = DataKinds.TRADES,
     ) -> None:
         self.header = msgspec.structs.replace(
-            HEADER, epoch_ns=epoch_ns, next_seq=next_seq, data=data
+            HEADER,
+            epoch_ns=epoch_ns,
+            next_seq=next_seq,
+            data=data,
+            columns=ROWS_HEADER.columns if DataKinds.FEATURES in data else (),
         )
         self.next_seq = next_seq
         self.path = directory / name

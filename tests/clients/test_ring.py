@@ -31,6 +31,7 @@ from fanout.clients.subscription import Subscription
 from fanout.protocol import (
     BlockFlags,
     BookUpdate,
+    DataKinds,
     End,
     FeedState,
     Loss,
@@ -545,6 +546,25 @@ def test_a_lapped_reader_with_books_goes_on_at_a_snapshot(tmp_path: Path) -> Non
         lost, book, trade = take(reader, 3)
         assert lost == Loss(first_seq=1, last_seq=2_005, reason=LossReason.SLOW)
         assert (type(book), trade.seq) == (BookUpdate, 2_006)
+
+
+@pytest.mark.parametrize(
+    ("data", "asks"),
+    [
+        (DataKinds.TRADES, False),
+        (DataKinds.TRADES | DataKinds.QUOTES, True),
+        (DataKinds.TRADES | DataKinds.FEATURES, True),
+    ],
+)
+def test_a_lapped_reader_asks_for_a_snapshot_of_what_the_channel_keeps_the_newest_of(
+    tmp_path: Path, data: DataKinds, asks: bool
+) -> None:
+    with writing(tmp_path, data=data) as writer, client(tmp_path, **OLDEST) as reader:
+        writer.trades(1)
+        take(reader, 1)
+        writer.many(2_000)
+        reader._step()
+        assert writer.ring.writer.asked == asks
 
 
 def test_a_lapped_reader_has_the_header_that_counts_where_it_goes_on(tmp_path: Path) -> None:

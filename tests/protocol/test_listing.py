@@ -67,3 +67,19 @@ def test_symbols_that_an_older_header_lacks_are_remembered() -> None:
     listing = Listing().using(header_of("A", "B")).using(header_of("A"))
     assert listing.symbols == ("A", "B")
     assert listing.using(header_of("A", "B", "C")).symbols == ("A", "B", "C")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (("a", "x"), "column 1 was b, and is now x"),
+        (("a",), "column 1 was b, and is now None"),
+        (("a", "b", "c"), "column 2 was None, and is now c"),
+    ],
+)
+def test_an_epoch_keeps_its_columns(columns: tuple[str, ...], message: str) -> None:
+    listing = Listing().using(replace(header_of("A"), columns=("a", "b")))
+    with pytest.raises(MalformedError, match=message):
+        listing.using(replace(header_of("A"), columns=columns))
+    later = listing.using(replace(header_of("A", epoch_ns=8), columns=columns))
+    assert later.columns == columns

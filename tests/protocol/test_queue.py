@@ -54,7 +54,7 @@ def test_the_page_is_laid_out_as_it_is_drawn() -> None:
     writer.push(frame(b"xyz"))
     writer.mark(1_002)
     assert buffer[:8] == b"fanoutq\0"
-    drawn = {8: 2, 16: CAPACITY, 24: HEADER.epoch_ns, 32: 11, 40: 22, 48: 0}
+    drawn = {8: 3, 16: CAPACITY, 24: HEADER.epoch_ns, 32: 11, 40: 22, 48: 0}
     drawn |= {64: 14, 72: 14, 80: 1_002, 128: 7, 136: 1, 192: 5, 200: 2, 208: 9}
     assert {at: word(buffer, at) for at in drawn} == drawn
     payload = opening(HEADER)
@@ -390,12 +390,24 @@ def test_a_buffer_that_is_cut_short_is_refused(size: int) -> None:
 
 def test_a_page_of_another_format_or_version_is_refused() -> None:
     buffer, _ = new_ring()
-    buffer[8] = 1
-    with pytest.raises(page.LayoutVersionError, match="layout 1: this reader knows 2"):
-        QueueReader(buffer, pid=1)
     buffer[0] = 0
     with pytest.raises(page.NotAQueueError):
         QueueReader(buffer, pid=1)
+
+
+@pytest.mark.parametrize(("version", "page_bytes"), [(1, 8_192), (2, 438_272), (4, 500_000)])
+def test_a_queue_of_another_layout_is_named_so_and_not_taken_for_one_cut_short(
+    version: int, page_bytes: int
+) -> None:
+    buffer = bytearray(page_bytes + CAPACITY)
+    buffer[: page.HEAD_BYTES] = new_ring()[0][: page.HEAD_BYTES]
+    put(buffer, 8, version)
+    with pytest.raises(page.LayoutVersionError, match=f"layout {version}: this reader knows 3"):
+        QueueReader(buffer, pid=1)
+
+
+def test_a_page_of_another_size_has_another_version() -> None:
+    assert (page.LAYOUT_VERSION, page.PAGE_BYTES) == (3, 462_848), "raise both, or neither"
 
 
 @pytest.mark.parametrize("length", [0, 13, 14, 4096, 65536, 65537, 2**31, 2**32 - 1])

@@ -100,7 +100,7 @@ def test_the_page_is_laid_out_as_it_is_drawn() -> None:
     reader.ask_snapshot()
     reader.note(lapped=2, lost=9)
     assert buffer[:8] == b"fanoutr\0"
-    drawn = {8: 1, 16: CAPACITY, 24: HEADER.epoch_ns, 32: 11, 48: 0}
+    drawn = {8: 2, 16: CAPACITY, 24: HEADER.epoch_ns, 32: 11, 48: 0}
     drawn |= {64: 19, 72: FIRST + 1, 80: 19, 128: 5, 192: 2, 200: 14, 208: 19, 216: FIRST + 1}
     drawn |= {256: 7, 264: FIRST}
     payload = opening(HEADER)
@@ -644,12 +644,24 @@ def test_a_capacity_that_changes_while_it_is_checked_is_the_one_that_was_checked
 
 def test_a_page_of_another_format_or_version_is_refused() -> None:
     buffer, _ = new_ring()
-    put(buffer, 8, 2)
-    with pytest.raises(page.RingVersionError, match="ring of layout 2: this reader knows 1"):
-        RingReader(buffer)
     put(buffer, 0, int.from_bytes(b"fanoutq\0", "little"))
     with pytest.raises(page.NotARingError, match="not a ring"):
         RingReader(buffer)
+
+
+@pytest.mark.parametrize(("version", "data_at"), [(1, 446_464), (3, 500_000)])
+def test_a_ring_of_another_layout_is_named_so_and_not_taken_for_one_cut_short(
+    version: int, data_at: int
+) -> None:
+    buffer = bytearray(data_at + CAPACITY)
+    buffer[:4096] = new_ring()[0][:4096]
+    put(buffer, 8, version)
+    with pytest.raises(page.RingVersionError, match=f"layout {version}: this reader knows 2"):
+        RingReader(buffer)
+
+
+def test_a_page_of_another_size_has_another_version() -> None:
+    assert (page.LAYOUT_VERSION, page.DATA_AT) == (2, 471_040), "raise both, or neither"
 
 
 @pytest.mark.parametrize("length", [0, 13, 14, 4096, 65536, 65537, 2**31, 2**32 - 1])

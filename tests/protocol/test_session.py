@@ -2,6 +2,7 @@ import contextlib
 import itertools
 from collections.abc import Callable
 from struct import pack
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -728,9 +729,32 @@ def test_a_header_in_mid_stream_has_the_columns_of_the_epoch() -> None:
     session, header = SubscriberSession(), replace(ROWS_HEADER, next_seq=5)
     assert drain(session, frame(START) + header_frames(header)) == []
     assert drain(session, header_frames(header)) == []
-    other = replace(header, columns=("mid",))
-    with pytest.raises(MalformedError, match="1 columns in mid-stream, which are not the 3 of"):
+    other = replace(header, columns=(*header.columns[:1], "other", *header.columns[2:]))
+    with pytest.raises(MalformedError, match="column 1 was spread_bps, and is now other"):
         drain(session, header_frames(other))
+
+
+@pytest.mark.parametrize(
+    "asked", [Start.LIVE, Start.OLDEST, Position(epoch_ns=HEADER.epoch_ns, seq=5)]
+)
+def test_the_next_connection_has_the_columns_of_the_epoch(asked: Any) -> None:
+    session, header = SubscriberSession(), replace(ROWS_HEADER, next_seq=5)
+    drain(session, frame(START) + header_frames(header))
+    session.disconnected()
+    session.ask(asked)
+    other = replace(header, columns=header.columns[::-1])
+    with pytest.raises(MalformedError, match="column 0 was mid, and is now order_flow"):
+        drain(session, frame(START) + header_frames(other))
+    assert session.header == header
+
+
+def test_another_epoch_may_have_other_columns() -> None:
+    session, header = SubscriberSession(), replace(ROWS_HEADER, next_seq=5)
+    drain(session, frame(START) + header_frames(header))
+    session.disconnected()
+    other = replace(header, epoch_ns=header.epoch_ns + 1, columns=("mid",))
+    drain(session, frame(START) + header_frames(other))
+    assert session.header == other
 
 
 def test_a_header_applies_once_all_its_instruments_have_come() -> None:

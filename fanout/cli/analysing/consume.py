@@ -18,6 +18,7 @@ from fanout.analytics.stream import StreamFeatures
 from fanout.cli.analysing.engine import Engine
 from fanout.cli.analysing.figures import RATES_S, Counts, StreamState
 from fanout.cli.analysing.output import Output
+from fanout.cli.analysing.signals import planned
 from fanout.cli.analysing.wishes import named_fits, parquet_path, symbols_in
 from fanout.cli.inputs import trio_client
 from fanout.cli.memory import freeze
@@ -48,15 +49,11 @@ class Consuming:
     def __init__(
         self, config: ConsumerConfig, sources: Sequence[Source], options: RunOptions
     ) -> None:
-        """Raises `ConfigError` for a fit that cannot be read, and for a table that would do
-        nothing."""
-        if config.signals is not None:
-            raise ConfigError(
-                "signals: rows have no signals yet, so this table would do nothing: leave it out"
-            )
+        """Raises `ConfigError` for a fit that cannot be read, and for a signal that cannot be
+        made."""
         self.signals: list[int] = []
         """The numbers of the signals that ended it."""
-        self._config = config
+        self._config, self._plan = planned(config)
         self._sources = tuple(sources)
         self._options = options
         self._outputs: list[Output] = []
@@ -70,6 +67,7 @@ class Consuming:
             names,
             only=[symbols_in(each.symbols) for each in sources],
             named=options.symbols,
+            needs=[*(each.need for each in self._fits), *self._plan.needs],
             make=self._make,
         )
         self._states = [
@@ -79,12 +77,13 @@ class Consuming:
 
     def _make(self, header: Header, symbols: tuple[str, ...]) -> Features:
         config = self._config
-        return StreamFeatures(
+        features = StreamFeatures(
             config.features,
             symbols=symbols,
             every_ns=config.every_ns,
             fits=fits_for(header, symbols, self._fits),
         )
+        return self._plan.over(features, header, symbols) if config.signals else features
 
     async def run(self) -> None:
         """Run until the inputs have ended, the limit is reached, or a signal comes. Raises
@@ -157,7 +156,8 @@ class Consuming:
 
     async def _open_outputs(self, opened: AsyncExitStack) -> None:
         """Each output is imported where it is wanted: some bring a lot with them."""
-        wanted, columns = self._config.outputs, self._config.features.columns
+        wanted = self._config.outputs
+        columns = self._config.features.columns + self._plan.columns
         listed: Sequence[Listed] = self._consumer.listed
         enter = opened.enter_async_context
         path = parquet_path(wanted)

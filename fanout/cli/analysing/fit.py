@@ -51,9 +51,7 @@ def linear(
     columns: Annotated[
         str | None,
         typer.Option(
-            help="The features. Numbers in their names can be others: order_flow_imbalance_5000ms. "
-            "\\[default: order_book_imbalance,liquidity_imbalance_10bps,"
-            "order_flow_imbalance_1000ms]",
+            help="The features. Numbers in their names can be others: volatility_5000ms.",
             metavar="COLUMN,...",
         ),
     ] = None,
@@ -67,10 +65,13 @@ def linear(
 
     Example: fanout analytics fit linear BTCUSDT --from journal:///data/journal --out btc.json
 
-    The journal needs books (--data book) or, for features of the best prices only,
-    quotes. The fit is tested walk-forward: each of the folds is fitted on the time
-    before it. R2 is given in sample and out of sample, with its standard error. Rows
-    whose horizon has a hole are left out and counted.
+    The journal needs books (--data book) or, for features of the best prices
+    only, quotes. The fit is tested walk-forward: each of the folds is fitted on
+    the time before it. R2 is given in sample and out of sample, with its
+    standard error. Rows whose horizon has a hole are left out and counted.
+
+    Without --columns the features are order_book_imbalance,
+    liquidity_imbalance_10bps and order_flow_imbalance_1000ms.
     """
     with exit_codes():
         from fanout.cli.analysing.fitting import fit_line

@@ -13,6 +13,7 @@ from fanout.analytics.errors import AnalyticsError, FitError
 from fanout.analytics.linear import fit_linear
 from fanout.analytics.samples import Samples
 from fanout.analytics.settings import FeatureSettings
+from fanout.analytics.stoikov import MicropriceFit
 from fanout.analytics.stoikov_fit import MicropriceEstimator
 from fanout.analytics.stream import StreamFeatures
 from fanout.cli.analysing.fit_view import show_linear, show_microprice
@@ -43,7 +44,6 @@ def fit_line(
 ) -> None:
     """Make a linear fit, write it and show it. Raises `UsageError` for what was typed, and
     `ConfigError` for a journal that has too little."""
-    require_free(out, force=force)
     with _usage():
         names = split_words([columns]) if columns is not None else DEFAULT_COLUMNS
         settings = settings_for(names)
@@ -53,22 +53,24 @@ def fit_line(
             horizon_ns=parse_ns("--horizon", horizon),
             every_ns=parse_ns("--every", every),
         )
-    _collect(reading, settings, samples)
-    try:
-        made = fit_linear(
-            samples,
-            settings=settings,
-            made_for=reading.made_for,
-            origin=reading.origin,
-            folds=folds,
-        )
-    except FitError as error:
-        raise ConfigError(f"{reading.symbol}: {error}{_left_out(samples)}") from error
-    _write(out, made.to_json(), force=force)
+    with _writing(out, force=force) as aside:
+        _collect(reading, settings, samples)
+        try:
+            made = fit_linear(
+                samples,
+                settings=settings,
+                made_for=reading.made_for,
+                origin=reading.origin,
+                folds=folds,
+            )
+        except FitError as error:
+            raise ConfigError(f"{reading.symbol}: {error}{_left_out(samples)}") from error
+        aside.write(made.to_json())
+        aside.complete(force=force)
+    say(f"saved to {out}")  # before the table, whose output may fail
     _emit([msgspec.json.encode(made).decode()] if as_json else show_linear(made))
     if not made.confidence:
         say("R2 out of sample is not above 0: a predictor with this fit gives no direction")
-    say(f"saved to {out}")
 
 
 def fit_microprice(
@@ -82,22 +84,27 @@ def fit_microprice(
     as_json: bool,
 ) -> None:
     """Estimate a microprice, write it and show it. Raises as `fit_line`."""
-    require_free(out, force=force)
     with _usage():
         size = None if tick is None else reading.price_of("--tick", tick)
         estimator = MicropriceEstimator(reading.symbol, spreads=spreads, buckets=buckets, tick=size)
+    with _writing(out, force=force) as aside:
+        made = _estimated(reading, estimator)
+        aside.write(made.to_json())
+        aside.complete(force=force)
+    say(f"saved to {out}")  # before the table, whose output may fail
+    _emit([msgspec.json.encode(made).decode()] if as_json else show_microprice(made))
+
+
+def _estimated(reading: Reading, estimator: MicropriceEstimator) -> MicropriceFit:
     try:
         for record in reading:
             estimator.take(record)
         origin = reading.origin
-        made = estimator.fit(
+        return estimator.fit(
             venue=reading.made_for.venue, epochs_ns=origin.epochs_ns, fitted_ns=origin.fitted_ns
         )
     except FitError as error:
         raise ConfigError(f"{reading.symbol}: {error}") from error
-    _write(out, made.to_json(), force=force)
-    _emit([msgspec.json.encode(made).decode()] if as_json else show_microprice(made))
-    say(f"saved to {out}")
 
 
 def parse_ns(flag: str, text: str) -> int:
@@ -136,14 +143,16 @@ def _left_out(samples: Samples) -> str:
     return f". Left out {'; '.join(reasons)}" if reasons else ""
 
 
-def _write(out: Path, data: bytes, *, force: bool) -> None:
+@contextmanager
+def _writing(out: Path, *, force: bool) -> Iterator[Aside]:
+    """The file beside `out` that becomes it. It is made before the journal is read, which may take
+    an hour, so that a folder that cannot be written to is refused at once."""
+    require_free(out, force=force)
     aside = Aside(out)
     try:
-        aside.write(data)
-        aside.complete(force=force)
-    except BaseException:
+        yield aside
+    finally:
         aside.discard()
-        raise
 
 
 def _emit(lines: Iterable[str]) -> None:

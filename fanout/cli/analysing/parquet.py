@@ -5,10 +5,11 @@ The columns are `venue`, `symbol` and `time` (ns, UTC), the features as nullable
 `fanout.clients.columns.to_arrow`, without the numbers of a channel.
 
 The file gets its name once it is whole, at the end; until then it is `.FILE.XXXXXXXX.part` beside
-it. Parquet has its index at its end, so a file whose writer was killed cannot be read: a journal
-can, and gives the same rows again.
+it. Parquet has its index at its end, so a file whose writer was killed cannot be read. The next run
+for the same name says so: a journal gives the same rows again.
 """
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,8 +19,8 @@ import trio
 
 from fanout.analytics.consumer import PlacedRow
 from fanout.analytics.roster import Listed
-from fanout.cli.outcome import OutputError
-from fanout.cli.saving.aside import Aside, require_free
+from fanout.cli.outcome import OutputError, say
+from fanout.cli.saving.aside import SUFFIX, Aside, leftovers, require_free
 from fanout.clients.columns.features import features_in
 from fanout.clients.columns.frames import needed, to_arrow
 from fanout.errors import UsageError
@@ -70,20 +71,7 @@ class ParquetOutput:
         venues = self._pa.array(
             [self._listed[place].venue for place, _ in batch], self._pa.string()
         ).dictionary_encode()
-        place = table.column_names.index("absences")
-        plain = self._plain(table.column(place).combine_chunks())
-        return (
-            table.set_column(place, "absences", plain)
-            .drop_columns(["seq", "received_ns", "epoch_ns"])
-            .add_column(0, "venue", venues)
-        )
-
-    def _plain(self, reasons: Any) -> Any:
-        """The struct with texts in the place of dictionaries, which pyarrow cannot read back from
-        a struct in several row groups (26.0: "Nested data conversions not implemented")."""
-        names = [field.name for field in reasons.type]
-        texts = [each.cast(self._pa.string()) for each in reasons.flatten()]
-        return self._pa.StructArray.from_arrays(texts, names)
+        return table.drop_columns(["seq", "received_ns", "epoch_ns"]).add_column(0, "venue", venues)
 
     def complete(self, *, force: bool) -> None:
         """Write what is left, and give the file its name. Raises `OutputError`."""
@@ -138,6 +126,12 @@ class _Appended:
     def close(self) -> None: ...
 
 
+def _unreadable(target: Path) -> list[Path]:
+    """Files of writers that were killed. Those of `fanout save` can be read, and are left out."""
+    names = rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\{SUFFIX}"
+    return [each for each in leftovers(target) if re.fullmatch(names, each.name)]
+
+
 @asynccontextmanager
 async def open_parquet(
     target: Path, columns: Sequence[str], listed: Sequence[Listed], *, force: bool
@@ -147,6 +141,8 @@ async def open_parquet(
     if target.suffix != ".parquet":
         raise UsageError(f"--parquet {target}: a name that ends in .parquet")
     require_free(target, force=force)
+    for each in _unreadable(target):
+        say(f"{each} is left of a run that was killed, and cannot be read: delete it")
     output = ParquetOutput(target, columns, listed)
     try:
         yield output

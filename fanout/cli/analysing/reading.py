@@ -77,12 +77,16 @@ class Reading:
             )
 
     def price_of(self, flag: str, text: str) -> int:
-        """A price as it was typed, in units of the instrument's exponent. Raises `UsageError`."""
+        """A price above 0 as it was typed, in units of the instrument's exponent. Raises
+        `UsageError`."""
         self._client.connect()
         try:
-            return from_text(text, self.instrument.price_exponent)
+            price = from_text(text, self.instrument.price_exponent)
         except NotRepresentableError as error:
             raise UsageError(f"{flag}: {error}") from error
+        if price <= 0:
+            raise UsageError(f"{flag} {shown(text)}: give a price above 0")
+        return price
 
     @property
     def _header(self) -> Header:

@@ -42,7 +42,7 @@ def run(
     config: Annotated[
         str | None,
         typer.Option(
-            help="File with symbols, features, inputs and outputs: TOML, or the JSON of "
+            help="File with symbols, features, signals, inputs and outputs: TOML, or the JSON of "
             "docs/analytics.md.",
             envvar="CONSUMER_CONFIG",
             metavar="FILE",
@@ -156,7 +156,8 @@ def run(
     records. Times in rows come from the records, so a journal gives the same rows
     as the live stream did. A value that is not there has a reason.
 
-    docs/analytics.md has the columns, the file of --config, and the outputs.
+    docs/analytics.md has the columns, the file of --config with its signals, and
+    the outputs.
     Ctrl-C and SIGTERM complete the file of --parquet.
     """
     with exit_codes():
@@ -202,7 +203,7 @@ def run(
         sources = sources_of(consumer, source)
         if not follow and not any(each.is_journal for each in sources):
             raise UsageError("--no-follow is for a journal: a service has no end")
-        pin(consumer.processing.cpu)
+        pin(consumer.processing.cpu, config if cpu is None else None)
         import trio
 
         from fanout.cli.analysing.consume import Consuming, RunOptions

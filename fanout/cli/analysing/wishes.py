@@ -155,14 +155,18 @@ def symbols_in(typed: Sequence[str] | None) -> tuple[str, ...]:
     return typed_symbols(typed or ())
 
 
-def pin(cpu: int | None) -> None:
-    """Keep this process on one core. Raises `UsageError` for a core that it cannot have."""
+def pin(cpu: int | None, config_path: str | None) -> None:
+    """Keep this process on one core. Raises `UsageError` for a core that it cannot have, and
+    `ConfigError` if the core was named in a file, whose path is given."""
     if cpu is None:
         return
     allowed = os.sched_getaffinity(0)
     if cpu not in allowed:
         cores = ", ".join(map(str, sorted(allowed)))
-        raise UsageError(f"core {cpu} is not there for this process: it can have {cores}")
+        fault = f"core {cpu} is not there for this process: it can have {cores}"
+        if config_path is not None:
+            raise ConfigError(f"{shown(config_path)}: {fault}")
+        raise UsageError(fault)
     os.sched_setaffinity(0, {cpu})
 
 

@@ -15,12 +15,12 @@ Parquet in batches when the recording is complete.
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from fanout.cli.formats import KINDS, Line, csv_line, json_line
+from fanout.cli.formats import KINDS, Line, csv_line, json_line, require_same
 from fanout.cli.lines import Form, csv_form, json_form, trade_lines
 from fanout.cli.outcome import OutputError
 from fanout.cli.saving.aside import Aside, leftovers, require_free
@@ -44,6 +44,9 @@ from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.errors import MissingPackageError, reason
 from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.records import Header, Record, Trade
+
+ANOTHER_NAME: Final = "save the rest under another name"
+"""What to do when the columns of rows of features change."""
 
 MAX_PENDING: Final = 16_384
 """Most records buffered in memory: some megabytes of trades."""
@@ -201,17 +204,8 @@ class FeatureLines(LineRecording):
         if not self._columns:
             self._columns = header.columns
             self._pending.append(KINDS[FeatureRow].csv_header_with(header.columns))
-        require_same(self.target, self._columns, header.columns)
+        require_same(str(self.target), self._columns, header.columns, ANOTHER_NAME)
         return super().add(record, header)
-
-
-def require_same(target: Path, before: Sequence[str], now: Sequence[str]) -> None:
-    """Raises `OutputError` for rows of features whose columns are not those of the file."""
-    if tuple(now) != tuple(before):
-        raise OutputError(
-            f"{target}: the channel has other columns than before, {len(now)} and not "
-            f"{len(before)}: save the rest under another name"
-        )
 
 
 class Rows(NamedTuple):
@@ -282,7 +276,7 @@ class RowRecording(FileRecording):
     def _put(self, rows: Any) -> None:
         if self._written:
             before, now = columns_of(self._dtype), columns_of(rows.dtype)
-            require_same(self.target, before or (), now or ())
+            require_same(str(self.target), before or (), now or (), ANOTHER_NAME)
         if rows.dtype.itemsize > self._dtype.itemsize:
             self._widen(rows.dtype)
         self._unit = max(self._unit, unit_of([rows]), key=PLACES.__getitem__)

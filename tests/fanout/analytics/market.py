@@ -1,6 +1,7 @@
 """A small market for tests: records at times in ms, with prices and quantities as integers."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from itertools import count
 
 from fanout.analytics import FeatureSettings, StreamFeatures
@@ -88,6 +89,21 @@ def status(state: FeedState, of: Instrument | None = BTC) -> Status:
     return Status(seq=next(_ids), instrument=of, state=state, since_ns=1)
 
 
+class Why(Enum):
+    """An `Absence` that is equal to no number: LOST itself is equal to a value of 3."""
+
+    WARMING_UP = Absence.WARMING_UP.value
+    NO_BOOK = Absence.NO_BOOK.value
+    LOST = Absence.LOST.value
+    NOT_LIVE = Absence.NOT_LIVE.value
+    ONE_SIDED = Absence.ONE_SIDED.value
+    CROSSED = Absence.CROSSED.value
+    TOO_SHALLOW = Absence.TOO_SHALLOW.value
+    EMPTY = Absence.EMPTY.value
+    NOT_FITTED = Absence.NOT_FITTED.value
+    OTHER = Absence.OTHER.value
+
+
 class Scene:
     """A stream of these records, and what its rows show by the names of the columns."""
 
@@ -102,15 +118,15 @@ class Scene:
         self.rows += made
         return made
 
-    def after(self, *records: Received) -> Mapping[str, float | Absence | None]:
+    def after(self, *records: Received) -> Mapping[str, float | Why | None]:
         """The last row of these records."""
         return shown(self.stream.columns, self.take(*records)[-1])
 
 
-def shown(columns: Sequence[str], row: FeatureRow) -> dict[str, float | Absence | None]:
-    """Each value by its column, and the absence in the place of a value that is None."""
+def shown(columns: Sequence[str], row: FeatureRow) -> dict[str, float | Why | None]:
+    """Each value by its column, and why it is absent in the place of a value that is None."""
     assert [value is None for value in row.values] == list(map(bool, row.absences))
     return {
-        name: Absence(why) if value is None else value
+        name: Why(why) if value is None else value
         for name, value, why in zip(columns, row.values, row.absences, strict=True)
     }

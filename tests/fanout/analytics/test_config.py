@@ -16,6 +16,7 @@ from fanout.analytics.config import (
     parse_consumer,
 )
 from fanout.analytics.settings import FeatureSettings
+from fanout.analytics.signal_table import SignalConfig
 from fanout.analytics.tables import ConsumerConfigError
 
 VENUES = {"binance": "binance-usdm", "okx": "okx"}
@@ -53,8 +54,10 @@ vwap = ["5s"]
 every = "100ms"
 microprices = ["btc.json"]
 
-[signals]
-horizon = "15s"
+[[signal]]
+name = "flow"
+model = "order-flow-threshold"
+threshold = 5
 
 [outputs]
 format = "csv"
@@ -119,7 +122,14 @@ def test_every_setting_of_a_file_arrives() -> None:
         ),
         microprices=("btc.json",),
         every_ns=100_000_000,
-        signals={"horizon": "15s"},
+        signals=(
+            SignalConfig(
+                where="consumer.toml: signal[0]",
+                name="flow",
+                model="order-flow-threshold",
+                options={"threshold": 5.0},
+            ),
+        ),
         outputs=OutputConfig(
             format="csv",
             parquet="rows.parquet",
@@ -187,7 +197,7 @@ BTC = '[[symbol]]\nvenue = "okx"\nsymbol = "BTC-USDT"\n'
         (BTC + "tick = 0\n", "c: symbol[0].tick = 0: a number above 0 is needed, such as 0.01"),
         (
             BTC + "tick = nan\n",
-            "c: symbol[0].tick = Decimal('NaN'): a number above 0 is needed, such as 0.01",
+            "c: symbol[0].tick = NaN: a number above 0 is needed, such as 0.01",
         ),
         (
             BTC + "tick = 'small'\n",
@@ -247,7 +257,7 @@ BTC = '[[symbol]]\nvenue = "okx"\nsymbol = "BTC-USDT"\n'
             ),
         ),
         ("[features]\nevery = '0s'\n", "c: features.every = '0s': too short: 1ms to 24h"),
-        ("signals = 1\n", "c: signals = 1: a table is needed: [signals]"),
+        ("signals = 1\n", "c: signals is unknown: did you mean signal?"),
         ("features = 1\n", "c: features = 1: a table is needed"),
         ("symbol = 1\n", "c: symbol = 1: a list of tables is needed: [[symbol]]"),
         ("[outputs]\nformat = 'xml'\n", "c: outputs.format = 'xml': jsonl, csv or none"),

@@ -4,8 +4,7 @@ import pytest
 
 from fanout.analytics import FeatureSettings
 from fanout.protocol import BookFlags
-from fanout.protocol.constants import Absence
-from tests.fanout.analytics.market import BTC, ETH, WHOLE, Scene, book, quote, trade
+from tests.fanout.analytics.market import BTC, ETH, WHOLE, Scene, Why, book, quote, trade
 from tests.fanout.analytics.test_formulas import BESTS
 
 BIDS = [(10_000, 2), (9_995, 3), (9_980, 9)]
@@ -59,7 +58,7 @@ def test_a_lagged_price_is_the_newest_by_then() -> None:
     assert row["wap_10bps"] == 100.05
     assert row["wap_10bps_lag_100ms"] == 100.05
     assert row["wap_10bps_lag_200ms"] == 100.00
-    assert row["wap_10bps_lag_300ms"] is Absence.WARMING_UP
+    assert row["wap_10bps_lag_300ms"] is Why.WARMING_UP
 
 
 def test_the_flow_of_trades_is_by_quantity_and_by_count_and_empties_with_the_clock() -> None:
@@ -72,7 +71,7 @@ def test_the_flow_of_trades_is_by_quantity_and_by_count_and_empties_with_the_clo
     assert row["trade_intensity_1000ms"] == 3
     row = scene.after(book(2_300, BIDS, ASKS, WHOLE))
     for name in ("trade_flow_imbalance", "tick_flow_imbalance", "vwap"):
-        assert row[f"{name}_1000ms"] is Absence.EMPTY
+        assert row[f"{name}_1000ms"] is Why.EMPTY
     assert row["trade_intensity_1000ms"] == 0
 
 
@@ -98,30 +97,30 @@ def test_quotes_are_a_book_of_one_level_beyond_which_nothing_is_known() -> None:
     scene = Scene(FeatureSettings(queue_levels=(1, 2), quantity_bps=(1, 10)))
     row = scene.after(quote(0, (10_000, 3), (10_004, 1)))
     assert (row["mid"], row["order_book_imbalance"], row["queue_imbalance_1"]) == (100.02, 0.5, 0.5)
-    assert (row["bid_quantity_1bps"], row["bid_quantity_10bps"]) == (0, Absence.TOO_SHALLOW)
+    assert (row["bid_quantity_1bps"], row["bid_quantity_10bps"]) == (0, Why.TOO_SHALLOW)
     for name in ("level_imbalance", "wap_10bps", "queue_imbalance_2"):
-        assert row[name] is Absence.TOO_SHALLOW
+        assert row[name] is Why.TOO_SHALLOW
 
 
 def test_a_book_beats_quotes_once_it_has_come() -> None:
     scene = Scene()
     scene.take(quote(0, (10_000, 3), (10_004, 1)))
     row = scene.after(book(100, BIDS, ASKS, WHOLE), quote(200, (9_000, 3), (9_004, 1)))
-    assert (row["mid"], row[OFI]) == (100.01, Absence.LOST)
+    assert (row["mid"], row[OFI]) == (100.01, Why.LOST)
 
 
 @pytest.mark.parametrize(
     ("bids", "asks", "why"),
     [
-        ([], ASKS, Absence.ONE_SIDED),
-        (BIDS, [], Absence.ONE_SIDED),
-        ([], [], Absence.ONE_SIDED),
-        ([(10_002, 1)], ASKS, Absence.CROSSED),
-        ([(10_003, 1)], ASKS, Absence.CROSSED),
+        ([], ASKS, Why.ONE_SIDED),
+        (BIDS, [], Why.ONE_SIDED),
+        ([], [], Why.ONE_SIDED),
+        ([(10_002, 1)], ASKS, Why.CROSSED),
+        ([(10_003, 1)], ASKS, Why.CROSSED),
     ],
 )
 def test_a_book_without_a_price_between_its_sides_has_no_features(
-    bids: list[tuple[int, int]], asks: list[tuple[int, int]], why: Absence
+    bids: list[tuple[int, int]], asks: list[tuple[int, int]], why: Why
 ) -> None:
     scene = Scene()
     row = scene.after(book(0, bids, asks, WHOLE))
@@ -135,7 +134,7 @@ def test_the_edge_of_a_band_is_in_it_and_a_book_that_ends_there_is_deep_enough()
     scene = Scene(FeatureSettings(quantity_bps=(9, 10, 11)))
     exact = scene.after(book(1, [(9_990, 2)], [(10_010, 4)], top))
     assert (exact["bid_quantity_10bps"], exact["ask_quantity_10bps"]) == (2, 4)
-    assert exact["bid_quantity_11bps"] is Absence.TOO_SHALLOW
+    assert exact["bid_quantity_11bps"] is Why.TOO_SHALLOW
     assert (exact["bid_quantity_9bps"], exact["wap_10bps"]) == (0, 60_020 / 600)
 
 
@@ -143,7 +142,7 @@ def test_a_mid_that_is_not_positive_has_no_band_and_no_basis_points() -> None:
     row = Scene().after(book(0, [(-5, 1)], [(5, 1)], WHOLE))
     assert (row["mid"], row["spread"], row["microprice"]) == (0, 0.1, 0)
     for name in ("spread_bps", "wap_10bps", "bid_quantity_20bps", "liquidity_imbalance_10bps"):
-        assert row[name] is Absence.EMPTY
+        assert row[name] is Why.EMPTY
 
 
 def test_a_narrow_band_between_the_best_prices_has_no_average() -> None:
@@ -151,4 +150,4 @@ def test_a_narrow_band_between_the_best_prices_has_no_average() -> None:
         book(0, [(9_000, 1)], [(11_000, 1)], WHOLE)
     )
     for name in ("wap_1bps", "liquidity_imbalance_1bps", "level_imbalance_1bps"):
-        assert row[name] is Absence.EMPTY
+        assert row[name] is Why.EMPTY

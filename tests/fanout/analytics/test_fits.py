@@ -23,9 +23,9 @@ FIT = MicropriceFit(
 OKX = header("okx", "A", "B")
 
 
-def refusal(*fits: MicropriceFit, symbols: tuple[str, ...] = ("A", "B")) -> str:
+def refusal(*fits: MicropriceFit) -> str:
     with pytest.raises(FitError) as caught:
-        fits_for(OKX, symbols, [NamedFit(f"{each}.json", fit) for each, fit in enumerate(fits)])
+        fits_for(OKX, ("A", "B"), [NamedFit(f"{each}.json", fit) for each, fit in enumerate(fits)])
     return str(caught.value)
 
 
@@ -36,11 +36,14 @@ def test_a_stream_gets_those_of_its_venue() -> None:
     assert fits_for(header("deribit", "A"), ("A",), read_fits(files)) == {}
 
 
-def test_a_fit_of_another_symbol_or_unit_is_refused() -> None:
-    assert refusal(replace(FIT, symbol="C")) == (
-        "0.json is for okx C, which is not among the symbols: leave it out"
-    )
-    assert refusal(FIT, symbols=("B",)).startswith("0.json is for okx A")
+def test_a_stream_does_not_get_those_of_symbols_that_others_of_its_venue_have() -> None:
+    """A symbol that no stream has is refused by the roster."""
+    fits = read_fits([("a", FIT.to_json())])
+    assert fits_for(OKX, ("B",), fits) == {}
+    assert [each.need for each in fits] == [("a", "okx", "A")]
+
+
+def test_a_fit_of_another_unit_is_refused() -> None:
     assert refusal(replace(FIT, tick=1)) == (
         "0.json: the microprice was fitted for A with a tick of 1e-2, and the stream has A with "
         "10e-2: fit it for this one"

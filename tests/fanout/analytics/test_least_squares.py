@@ -114,3 +114,14 @@ def test_a_mid_that_does_not_move_has_no_r_squared() -> None:
     still = np.full(10, 0.1)
     assert r_squared(still, still, float(still.mean())) is None
     assert r_squared(np.zeros(10), np.ones(10), 0.0) is None
+
+
+@pytest.mark.parametrize(("largest", "is_fitted"), [(1e59, True), (1e61, False), (-1e200, False)])
+def test_labels_whose_squares_are_no_doubles_are_refused(largest: float, is_fitted: bool) -> None:
+    features, labels = normal(14, 100, 1), normal(15, 100)
+    labels[50] = largest
+    if is_fitted:
+        assert np.isfinite(least_squares(features, labels, ["a"], overlap=3).errors[0])
+        return
+    with pytest.raises(FitError, match=r"a label of .*e\+.*: at most 1e\+60 can be fitted"):
+        least_squares(features, labels, ["a"], overlap=3)

@@ -32,6 +32,17 @@ class Mute:
 class Broken:
     def __init__(self, columns):
         columns / 2
+
+class Attribute(Imbalance):
+    signal = 5
+
+class Wordy:
+    def __init__(self, columns):
+        raise ValueError("one\\ntwo\\n" + "x" * 9_000)
+
+class Leaving:
+    def __init__(self, columns):
+        raise SystemExit(3)
 '''
 
 
@@ -40,6 +51,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`my_signals` can be imported, and so can one that fails."""
     (tmp_path / "my_signals.py").write_text(MODULE)
     (tmp_path / "my_fault.py").write_text("raise RuntimeError('no data here')")
+    (tmp_path / "my_exit.py").write_text("raise SystemExit(4)")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_signals", raising=False)
 
@@ -69,6 +81,10 @@ def test_our_own_models_load_alike() -> None:
         ("my_signals:Absent", "module my_signals has no class Absent"),
         ("my_signals:NOT_A_CLASS", "module my_signals has no class NOT_A_CLASS"),
         ("my_signals:Mute", r"my_signals:Mute has no method signal\(row\)"),
+        ("my_signals:Attribute", r"my_signals:Attribute has no method signal\(row\)"),
+        ("my_signals:Wordy", "options: ValueError: one two x{200}"),
+        ("my_signals:Leaving", "cannot be made with these options: SystemExit: 3"),
+        ("my_exit:X", "module my_exit cannot be imported: SystemExit: 4"),
         ("my_signals:Broken", "my_signals:Broken cannot be made with these options: TypeError"),
     ],
 )
@@ -76,6 +92,7 @@ def test_a_model_that_cannot_be_is_refused_in_a_line(name: str, why: str) -> Non
     with pytest.raises(ModelError, match=why) as refused:
         load_model(name, COLUMNS)
     assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 500
 
 
 def test_unknown_options_are_refused() -> None:

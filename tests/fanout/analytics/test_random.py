@@ -8,8 +8,28 @@ from hypothesis import strategies as st
 
 from fanout.analytics import FeatureSettings, StreamFeatures, rows_in
 from fanout.clients.outcomes import Disconnected, Received
-from fanout.protocol import BookFlags, BookUpdate, FeedState, Gap, GapState, Trade, pack_levels
-from tests.fanout.analytics.market import BTC, ETH, LOSS, MS, WHOLE, at_ns, book, status, trade
+from fanout.protocol import (
+    BookFlags,
+    BookUpdate,
+    FeedState,
+    Gap,
+    GapState,
+    Quote,
+    Trade,
+    pack_levels,
+)
+from tests.fanout.analytics.market import (
+    BTC,
+    ETH,
+    LOSS,
+    MS,
+    WHOLE,
+    at_ns,
+    book,
+    quote,
+    status,
+    trade,
+)
 from tests.fanout.analytics.slow import Side, Slow
 from tests.fanout.analytics.test_recorded import assert_same
 
@@ -157,6 +177,51 @@ def test_no_value_is_wrong_after_trouble_and_all_are_back_in_time(
     later = trade(last_ms + LONGEST_MS, 1)
     (row,), (expected,) = reader.lossy.take(later), reader.whole.take(later)
     assert (row.values, row.absences) == (expected.values, expected.absences)
+
+
+quotes = st.tuples(
+    st.integers(9_990, 10_010), st.integers(0, 3), st.integers(1, 3), st.integers(0, 3)
+)
+
+
+@given(st.lists(st.tuples(pauses, st.one_of(quotes, trades)), min_size=1, max_size=25), st.data())
+def test_no_value_of_quotes_is_wrong_after_trouble(
+    steps: list[tuple[int, Any]], data: st.DataObject
+) -> None:
+    whole, lossy = StreamFeatures(SETTINGS), StreamFeatures(SETTINGS)
+    now_ms, ending = 0, list[Received]()
+    for pause, step in steps:
+        now_ms += pause
+        record: Quote | Trade
+        if len(step) == 2:
+            record = trade(now_ms, *step)
+        else:
+            bid, bid_quantity, spread, ask_quantity = step
+            record = quote(now_ms, (bid, bid_quantity), (bid + spread, ask_quantity))
+        (expected,) = whole.take(record)
+        if ending and data.draw(st.booleans()):
+            continue  # missed by the reader, or by a service that is not LIVE
+        for told in ending:
+            lossy.take(told)
+        (row,) = lossy.take(record)
+        for name, value, true in zip(SETTINGS.columns, row.values, expected.values, strict=True):
+            assert value is None or value == true, name
+        beginning, ending = data.draw(st.sampled_from(INTERRUPTIONS))
+        for told in beginning:
+            lossy.take(told)
+
+
+INTERRUPTIONS: list[tuple[list[Received], list[Received]]] = [
+    ([], []),
+    ([], [LOSS]),
+    ([Disconnected(why="reset", pause_s=0.0)], [LOSS]),
+    ([status(FeedState.STALE)], [status(FeedState.LIVE)]),
+    (
+        [status(FeedState.DOWN, None)],
+        [status(FeedState.LIVE, None), status(FeedState.LIVE)],
+    ),
+]
+"""What begins a time of which records may be missing, and what ends it."""
 
 
 def told(trouble: str) -> list[Received]:

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from fanout.analytics.config import SymbolConfig
-from fanout.analytics.roster import Listed, Roster
+from fanout.analytics.roster import Listed, Need, Roster
 from fanout.analytics.tables import ConsumerConfigError
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Header, Reference
@@ -35,10 +35,14 @@ def wanted(symbol: str, venue: str = "okx", tick: str | None = None) -> SymbolCo
 
 
 def roster(
-    *symbols: SymbolConfig, streams: int = 1, named: tuple[str, ...] = (), most: int = 9
+    *symbols: SymbolConfig,
+    streams: int = 1,
+    named: tuple[str, ...] = (),
+    needs: tuple[Need, ...] = (),
+    most: int = 9,
 ) -> Roster:
     names = [f"tcp://h:{each}" for each in range(streams)]
-    return Roster(names, symbols, only=[()] * streams, named=named, most=most)
+    return Roster(names, symbols, only=[()] * streams, named=named, needs=needs, most=most)
 
 
 def refusal(of: Roster, *headers: Header) -> str:
@@ -130,3 +134,44 @@ def test_more_symbols_than_the_limit_are_refused() -> None:
     assert refusal(roster(most=2), header("okx", "A", "B", "C")) == (
         "the inputs have more than 2 symbols: name those that are wanted"
     )
+
+
+@pytest.mark.parametrize(
+    ("venue", "symbol", "its"),
+    [
+        ("bybit", "A", "bybit A"),
+        ("okx", "B", "okx B"),
+        ("", "C", "C"),
+        ("deribit", "", "deribit"),
+    ],
+)
+def test_what_is_for_an_instrument_that_no_input_has_is_refused(
+    venue: str, symbol: str, its: str
+) -> None:
+    """Once the headers of all inputs are there."""
+    of = roster(streams=2, needs=(Need("a", "okx", "A"), Need("btc.json", venue, symbol)))
+    words = refusal(of, header("okx", "A"), header("bybit", "B"))
+    assert words == f"btc.json is for {its}, which no input has: leave it out"
+
+
+def test_what_is_for_an_instrument_that_is_not_wanted_is_refused() -> None:
+    words = refusal(
+        roster(wanted("A"), needs=(Need("b.json", "okx", "B"),)), header("okx", "A", "B")
+    )
+    assert words == (
+        "b.json is for okx B, which no input has, or no [[symbol]] names: leave it out"
+    )
+
+
+@pytest.mark.parametrize("need", [("okx", "A"), ("", "A"), ("bybit", ""), ("", "")])
+def test_what_some_input_has_is_there(need: tuple[str, str]) -> None:
+    of = roster(streams=2, needs=(Need("btc.json", *need),))
+    of.take(0, header("okx", "A"))
+    of.take(1, header("bybit", "B"))
+
+
+def test_symbols_of_the_command_line_make_other_needs_idle() -> None:
+    of = roster(named=("A",), needs=(Need("b.json", "okx", "B"),))
+    assert of.take(0, header("okx", "A", "B")) == ("A",)
+    of = roster(named=("A",), needs=(Need("signal a", "bybit", ""),))
+    assert refusal(of, header("okx", "A")).startswith("signal a is for bybit, which no input")

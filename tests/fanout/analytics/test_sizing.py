@@ -97,6 +97,8 @@ def test_less_than_a_lot_is_no_position() -> None:
     [
         ("risk_budget", Decimal(0)),
         ("risk_budget", Decimal(-1)),
+        ("risk_budget", 100),
+        ("risk_budget", 100.0),
         ("risk_budget", Decimal("NaN")),
         ("risk_budget", Decimal("Infinity")),
         ("horizon_ns", 0),
@@ -107,6 +109,14 @@ def test_less_than_a_lot_is_no_position() -> None:
 def test_options_out_of_range_are_refused(name: str, value: object) -> None:
     with pytest.raises(SignalError, match=r"above 0|not below 0"):
         replace(SIZE, **{name: value})
+
+
+@pytest.mark.parametrize("contract", [0, -1])
+def test_an_instrument_without_a_contract_size_has_no_sizes(contract: int) -> None:
+    """The wire takes any number there, and the sign of a size is its side."""
+    odd = replace(SIZE.instrument, contract_mantissa=contract)
+    with pytest.raises(SignalError, match=f"BTCUSDT has contracts of {contract}: no size"):
+        replace(SIZE, instrument=odd)
 
 
 doubles = st.floats(min_value=0, allow_nan=False, allow_infinity=False)

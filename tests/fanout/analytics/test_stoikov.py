@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from fanout.analytics import FeatureSettings, MicropriceEstimator, MicropriceFit, StreamFeatures
+from fanout.analytics import Features, FeatureSettings, MicropriceEstimator, MicropriceFit
 from fanout.analytics.errors import FitError
 from fanout.analytics.formulas import Best
 from fanout.analytics.stoikov import adjustments, state_of
 from fanout.clients.outcomes import Received
-from fanout.protocol import FeedState, Quote
-from fanout.protocol.constants import Absence
-from tests.fanout.analytics.market import BTC, LOSS, WHOLE, Scene, book, quote, status, trade
+from fanout.protocol import FeedState, Instrument, Quote
+from tests.fanout.analytics.market import BTC, LOSS, WHOLE, Scene, Why, book, quote, status, trade
 from tests.fanout.analytics.recording import records_of
 
 FIT = MicropriceFit(
@@ -80,21 +79,42 @@ def test_a_stream_shows_the_microprice_of_its_fit() -> None:
     row = scene.after(book(0, [(10_000, 3)], [(10_001, 1)], WHOLE))
     assert row["stoikov_microprice"] == 100.005 + 0.25 * 0.01
     row = scene.after(book(1, [], [(10_001, 0), (10_002, 9)]))
-    assert row["stoikov_microprice"] is Absence.NOT_FITTED, "no such state was observed"
+    assert row["stoikov_microprice"] is Why.NOT_FITTED, "no such state was observed"
 
 
 @pytest.mark.parametrize(
     "changes", [{"symbol": "ETHUSDT"}, {"tick": 5}, {"price_exponent": -1}, {"price_exponent": -3}]
 )
 def test_a_fit_for_another_instrument_is_refused(changes: dict[str, Any]) -> None:
-    stream = StreamFeatures(FeatureSettings(), fits={"BTCUSDT": replace(FIT, **changes)})
+    with pytest.raises(FitError, match="fitted for"):
+        Scene(fits={"BTCUSDT": replace(FIT, **changes)}).take(trade(0, 1))
     with pytest.raises(FitError, match="fit it for this one"):
-        stream.take(trade(0, 1))
+        Features(FeatureSettings(), BTC, fit=replace(FIT, **changes))
 
 
 def test_a_fit_takes_an_instrument_with_the_same_tick_in_other_units() -> None:
     FIT.require(replace(BTC, price_exponent=-4, tick=100))
     FIT.require(replace(BTC, tick=0))
+    with pytest.raises(FitError, match="fit it for this one"):
+        FIT.require(replace(BTC, tick=0, price_exponent=-1))
+
+
+def test_a_venue_that_changes_its_tick_ends_the_microprice_and_not_the_stream() -> None:
+    scene = Scene(fits={"BTCUSDT": FIT})
+    bids, asks = [(10_000, 3)], [(10_001, 1)]
+    assert scene.after(book(0, bids, asks, WHOLE))["stoikov_microprice"] == 100.0075
+    row = scene.after(book(1, bids, asks, WHOLE, of=replace(BTC, tick=5)))
+    assert (row["mid"], row["stoikov_microprice"]) == (100.005, Why.NOT_FITTED)
+    assert scene.after(book(2, bids, asks, WHOLE))["stoikov_microprice"] == 100.0075
+
+
+@pytest.mark.parametrize("of", [replace(BTC, tick=0), replace(BTC, tick=100, price_exponent=-4)])
+def test_the_adjustment_is_in_ticks_of_the_fit_whatever_the_units(of: Instrument) -> None:
+    shift = 10 ** (-2 - of.price_exponent)
+    row = Scene(fits={"BTCUSDT": FIT}).after(
+        book(0, [(10_000 * shift, 3)], [(10_001 * shift, 1)], WHOLE, of=of)
+    )
+    assert row["stoikov_microprice"] == 100.005 + 0.25 * 0.01
 
 
 def test_a_fit_is_read_as_it_was_written() -> None:
@@ -113,6 +133,10 @@ GOOD = msgspec.json.decode(FIT.to_json())
         msgspec.json.encode(GOOD | {"kind": "linear"}),
         msgspec.json.encode(GOOD | {"more": 1}),
         msgspec.json.encode(GOOD | {"tick": 0}),
+        msgspec.json.encode(GOOD | {"tick": 2**63}),
+        msgspec.json.encode(GOOD | {"price_exponent": 9}),
+        msgspec.json.encode(GOOD | {"ticks": [[0.0, 1e10]]}),
+        msgspec.json.encode(GOOD | {"ticks": [[0.0, -1e300]]}),
         msgspec.json.encode(GOOD | {"ticks": []}),
         msgspec.json.encode(GOOD | {"ticks": [[]]}),
         msgspec.json.encode(GOOD | {"ticks": [[1], [1, 2]]}),
@@ -122,6 +146,12 @@ GOOD = msgspec.json.decode(FIT.to_json())
 def test_what_is_no_fit_is_refused(text: bytes) -> None:
     with pytest.raises(FitError, match="not the file of a microprice"):
         MicropriceFit.from_json(text)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_fit_is_made_of_finite_numbers(value: float) -> None:
+    with pytest.raises(FitError, match="ticks above the mid"):
+        replace(FIT, ticks=((0.0, value),))
 
 
 def market(count: int) -> Iterator[Received]:
@@ -199,6 +229,14 @@ def test_a_fit_needs_observations_and_a_tick() -> None:
                 estimator.take(record)
         else:
             estimator.take(record)
+
+
+@pytest.mark.parametrize("changes", [{"tick": 5}, {"price_exponent": -3}])
+def test_steps_in_other_units_are_not_counted_together(changes: dict[str, int]) -> None:
+    estimator = MicropriceEstimator("BTCUSDT")
+    estimator.take(quote(0, (10_000, 1), (10_001, 1)))
+    with pytest.raises(FitError, match="the tick of BTCUSDT was 1e-2 and is"):
+        estimator.take(quote(1, (10_000, 2), (10_001, 1), of=replace(BTC, **changes)))
 
 
 def test_the_fit_to_a_recording_is_symmetric_and_leans_to_the_smaller_side() -> None:

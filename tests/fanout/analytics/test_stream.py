@@ -6,23 +6,25 @@ from msgspec.structs import replace
 from fanout.analytics import FeatureSettings, StreamFeatures, rows_in
 from fanout.analytics import stream as stream_module
 from fanout.analytics.errors import SettingsError
+from fanout.analytics.stream import MAX_TIME_NS
 from fanout.clients.outcomes import Disconnected, Received, Restarted
 from fanout.protocol import (
     BookFlags,
-    BookUpdate,
     End,
     EndReason,
     FeedState,
     Gap,
     GapState,
+    Instrument,
     OrderUpdate,
     Position,
     Quote,
+    Skipped,
     Snapshot,
     TradeKind,
     pack_orders,
 )
-from fanout.protocol.constants import MAX_BOOK_LEVELS, Absence
+from fanout.protocol.constants import MAX_BOOK_LEVELS
 from tests.fanout.analytics.market import (
     BTC,
     ETH,
@@ -31,6 +33,7 @@ from tests.fanout.analytics.market import (
     T0,
     WHOLE,
     Scene,
+    Why,
     at_ns,
     book,
     quote,
@@ -48,8 +51,9 @@ RATE = "trade_intensity_1000ms"
 
 BIDS, ASKS = [(10_000, 2)], [(10_002, 1)]
 
-LOST, NOT_LIVE, WARMING_UP = Absence.LOST, Absence.NOT_LIVE, Absence.WARMING_UP
+LOST, NOT_LIVE, WARMING_UP = Why.LOST, Why.NOT_LIVE, Why.WARMING_UP
 
+END = End(reason=EndReason.SHUTDOWN, last_seq=9, retry_ms=0)
 RESTARTED = Restarted(before=Position(epoch_ns=1, seq=7), epoch_ns=2)
 
 SETTINGS = FeatureSettings(volatility_ms=(2_000,), volatility_sample_ms=100)
@@ -62,9 +66,7 @@ def warm(**options: object) -> Scene:
     last = scene.stream.row("BTCUSDT")
     assert last is not None
     row = shown(scene.stream.columns, last)
-    assert {name for name, value in row.items() if isinstance(value, Absence)} == {
-        "stoikov_microprice"
-    }
+    assert {name for name, value in row.items() if isinstance(value, Why)} == {"stoikov_microprice"}
     return scene
 
 
@@ -81,10 +83,10 @@ def test_nothing_is_known_before_the_first_record() -> None:
 def test_a_new_stream_warms_up_and_has_no_book() -> None:
     scene = Scene(SETTINGS)
     row = scene.after(trade(0, 1))
-    assert (row["mid"], row["wap_10bps"]) == (Absence.NO_BOOK, Absence.NO_BOOK)
-    assert (row[FLOW], row[RATE], row[OFI]) == (WARMING_UP, WARMING_UP, Absence.NO_BOOK)
-    assert (row[LAG], row[VOLATILITY]) == (WARMING_UP, Absence.NO_BOOK)
-    assert scene.after(trade(100, 1))[LAG] is Absence.NO_BOOK, "there was a stream, and no book"
+    assert (row["mid"], row["wap_10bps"]) == (Why.NO_BOOK, Why.NO_BOOK)
+    assert (row[FLOW], row[RATE], row[OFI]) == (WARMING_UP, WARMING_UP, Why.NO_BOOK)
+    assert (row[LAG], row[VOLATILITY]) == (WARMING_UP, Why.NO_BOOK)
+    assert scene.after(trade(100, 1))[LAG] is Why.NO_BOOK, "there was a stream, and no book"
 
 
 def test_windows_have_values_once_the_stream_is_as_old_as_they_are() -> None:
@@ -211,7 +213,7 @@ def test_a_loss_before_the_first_book_leaves_no_book() -> None:
     scene = Scene(SETTINGS)
     scene.take(trade(0, 1), LOSS)
     row = scene.after(trade(100, 1))
-    assert (row["mid"], row[FLOW]) == (Absence.NO_BOOK, LOST)
+    assert (row["mid"], row[FLOW]) == (Why.NO_BOOK, LOST)
     row = scene.after(book(200, BIDS, ASKS, WHOLE))
     assert (row["mid"], row[OFI]) == (100.01, WARMING_UP)
 
@@ -246,17 +248,40 @@ def test_a_book_in_parts_is_shown_when_the_last_has_come_and_costs_nothing() -> 
     assert scene.after(trade(3_250, 1))[LAG] is LOST
 
 
+def test_whole_books_in_parts_one_after_another_are_changes() -> None:
+    scene = Scene(SETTINGS)
+    for at_ms, quantity in ((0, 2), (50, 3), (100, 5), (200, 9)):
+        scene.take(book(at_ms, [(10_000, quantity)], [], WHOLE | BookFlags.MORE))
+        scene.take(book(at_ms, [(9_000, 1)], [], BookFlags.MORE), book(at_ms, [], ASKS))
+    assert scene.after(trade(1_050, 1))[OFI] == 6
+
+
+def test_a_whole_book_in_the_place_of_the_rest_of_an_update_breaks_the_order_flow() -> None:
+    scene = warm()
+    scene.take(book(3_100, [(10_000, 5)], [], BookFlags.MORE))
+    assert scene.after(book(3_200, [(10_000, 9)], ASKS, WHOLE))[OFI] is LOST
+
+
 def test_the_first_book_in_parts_is_no_book_before_the_last() -> None:
     scene = Scene(SETTINGS)
     assert scene.take(book(0, BIDS, [], WHOLE | BookFlags.MORE)) == []
-    assert scene.after(trade(1, 1))["mid"] is Absence.NO_BOOK
+    assert scene.after(trade(1, 1))["mid"] is Why.NO_BOOK
     assert scene.after(book(2, [], ASKS))["mid"] == 100.01
+
+
+def test_time_of_others_does_not_pass_while_the_connection_is_lost() -> None:
+    scene = warm(every_ns=100 * MS)
+    for away in (Disconnected(why="reset", pause_s=1.0), END):
+        scene.take(away)
+        assert scene.stream.advance(scene.stream.now_ns + 1_000 * MS) == ()
+        scene.take(book(scene.stream.now_ns / MS - T0 + 250, BIDS))
+        assert len(scene.stream.advance(scene.stream.now_ns + 100 * MS)) == 1
 
 
 def test_a_lost_connection_that_cost_nothing_changes_nothing() -> None:
     away = [
         Disconnected(why="reset", pause_s=1.0),
-        End(reason=EndReason.SHUTDOWN, last_seq=9, retry_ms=0),
+        END,
         Disconnected(why="refused", pause_s=1.0),
     ]
     scene, steady = warm(every_ns=50 * MS), warm(every_ns=50 * MS)
@@ -294,7 +319,7 @@ def test_a_gap_costs_the_trades_of_its_symbol_and_not_its_book() -> None:
     scene.take(trade(3_000, 1, of=ETH), gap(GapState.OPEN))
     row = scene.after(trade(3_100, 4))
     assert (row[FLOW], row[RATE], row[OFI], row["mid"]) == (LOST, LOST, 0, 100.01)
-    assert scene.after(trade(3_200, 1, of=ETH))[FLOW] == 1
+    assert scene.after(trade(4_000, 1, of=ETH))[FLOW] == 1, "its window has filled meanwhile"
     assert scene.after(trade(4_099.999, 1))[FLOW] is LOST
     assert scene.after(trade(4_100, -1))[FLOW] == 0
 
@@ -385,6 +410,30 @@ def test_a_clock_that_was_set_back_brings_no_trades_to_a_stream_without_any() ->
     assert scene.after(book(9_000, BIDS))[RATE] is WARMING_UP
 
 
+def test_a_time_beyond_64_bits_is_a_clock_that_is_wrong() -> None:
+    scene = warm(every_ns=500 * MS)
+    for wrong_ns in (2**62 + 1, 2**63, 2**64 - 1):
+        late = replace(book(0, [(10_000, 3)]), received_ns=wrong_ns)
+        scene.take(late, replace(trade(0, 1), received_ns=wrong_ns))
+        assert scene.stream.now_ns == MAX_TIME_NS
+        assert scene.stream.advance(wrong_ns) == []
+    scene.take(book(4_000, BIDS))
+    assert scene.stream.now_ns == at_ns(4_000)
+    row = shown(scene.stream.columns, scene.take(book(4_501, BIDS))[0])
+    assert (row["mid"], row[OFI], row[RATE]) == (100.01, WARMING_UP, WARMING_UP)
+
+
+def test_a_time_below_zero_is_none() -> None:
+    records = trade(0, 1), quote(0, (1, 1), (2, 1)), book(0, BIDS, ASKS, WHOLE)
+    early = [replace(each, received_ns=-5) for each in records]
+    scene = Scene(SETTINGS)
+    assert scene.take(*early) == []
+    assert scene.after(trade(0, 1))["mid"] == 100.01
+    scene = warm()
+    assert scene.take(*early) == []
+    assert scene.after(trade(3_100, 1))[RATE] == 2, "the early trade does not count"
+
+
 def test_a_jump_of_the_clock_empties_the_windows() -> None:
     scene = warm()
     row = scene.after(trade(3_600_000, 1))
@@ -423,26 +472,79 @@ def test_a_quote_of_a_snapshot_is_not_undone_by_older_ones() -> None:
     assert scene.after(older)["mid"] == 100.05, "a venue may begin its numbers again"
 
 
+@pytest.mark.parametrize("of", [BTC, None])
+@pytest.mark.parametrize("state", [FeedState.DOWN, FeedState.STALE])
+def test_a_quote_from_before_a_silence_is_not_shown_after_it(
+    state: FeedState, of: Instrument | None
+) -> None:
+    scene = Scene(SETTINGS)
+    scene.take(quote(0, (10_000, 1), (10_002, 1)), status(state, of))
+    scene.take(quote(10, (9_000, 1), (9_002, 1), of=ETH))
+    scene.take(status(FeedState.LIVE, None), status(FeedState.LIVE))
+    assert scene.after(trade(60_000, 1))["mid"] is LOST
+    row = scene.after(quote(60_001, (10_000, 1), (10_002, 1)))
+    assert (row["mid"], row[OFI]) == (100.01, LOST)
+
+
+def test_a_quote_that_comes_while_it_is_not_live_is_shown_once_it_is() -> None:
+    scene = Scene(SETTINGS)
+    scene.take(quote(0, (9_000, 1), (9_002, 1)), status(FeedState.STALE))
+    assert scene.after(quote(100, (10_000, 1), (10_002, 1)))["mid"] is NOT_LIVE
+    scene.take(status(FeedState.LIVE))
+    assert scene.after(trade(200, 1))["mid"] == 100.01
+
+
+def test_a_quote_of_a_snapshot_that_is_known_already_changes_nothing() -> None:
+    scene = Scene(SETTINGS)
+    known = quote(500, (10_000, 5), (10_002, 1))
+    scene.take(quote(0, (10_000, 2), (10_002, 1)), known)
+    again = replace(known, seq=0, received_ns=0)
+    scene.take(Disconnected(why="reset", pause_s=1.0), again)
+    assert scene.after(trade(1_100, 1))[OFI] == 3
+    scene.take(replace(again, update_id=known.update_id + 1, bid_quantity=9))
+    row = scene.after(trade(1_200, 1))
+    assert (row["order_book_imbalance"], row[OFI]) == (0.8, LOST)
+
+
+def test_quotes_beside_a_book_change_nothing() -> None:
+    scene = warm()
+    scene.take(book(3_100, [(10_000, 5)]))
+    scene.take(quote(3_200, (9_000, 1), (9_002, 1)), Quote(BTC, 10**9, 0, 8_000, 1, 8_002, 1))
+    row = scene.after(trade(3_300, 1))
+    assert (row["mid"], row[OFI]) == (100.01, 3)
+
+
 def test_quotes_without_a_side_are_one_sided() -> None:
     scene = Scene(SETTINGS)
-    assert scene.after(quote(0, (10_000, 0), (10_000, 1)))["mid"] is Absence.ONE_SIDED
-    assert scene.after(quote(1, (10_000, 1), (10_000, 0)))["mid"] is Absence.ONE_SIDED
+    assert scene.after(quote(0, (10_000, 0), (10_000, 1)))["mid"] is Why.ONE_SIDED
+    assert scene.after(quote(1, (10_000, 1), (10_000, 0)))["mid"] is Why.ONE_SIDED
 
 
 def test_a_side_that_was_empty_for_a_moment_breaks_the_order_flow() -> None:
     scene = warm()
     row = scene.after(book(3_100, [(10_000, 0)]))
-    assert (row["mid"], row[OFI], row[VOLATILITY]) == (Absence.ONE_SIDED,) * 3
+    assert (row["mid"], row[OFI], row[VOLATILITY]) == (Why.ONE_SIDED,) * 3
     row = scene.after(book(3_200, BIDS))
-    assert (row["mid"], row[OFI]) == (100.01, Absence.ONE_SIDED)
+    assert (row["mid"], row[OFI]) == (100.01, Why.ONE_SIDED)
     assert scene.after(trade(4_200, 1))[OFI] == 0
 
 
 def test_a_crossed_book_shows_nothing_and_its_changes_count() -> None:
     scene = warm()
-    assert scene.after(book(3_100, [(10_005, 1)]))[OFI] is Absence.CROSSED
+    assert scene.after(book(3_100, [(10_005, 1)]))[OFI] is Why.CROSSED
     row = scene.after(book(3_200, [(10_005, 0)]))
     assert (row[OFI], row["mid"]) == (1 - 1, 100.01)
+
+
+def test_whole_books_by_order_do_not_touch_the_order_flow_of_a_book_by_price() -> None:
+    scene = Scene(SETTINGS)
+    scene.take(book(0, BIDS, ASKS, WHOLE))
+    by_order = OrderUpdate(BTC, 1, 0, pack_orders([(1, 9_000, 1)]), b"", WHOLE, 1, at_ns(550))
+    scene.take(by_order, book(600, [(10_000, 5)]))
+    assert scene.after(trade(1_500, 1))[OFI] == 3
+    # Nor does one in parts hide that the book by price is a new one.
+    scene.take(replace(by_order, flags=WHOLE | BookFlags.MORE))
+    assert scene.after(book(1_600, BIDS, ASKS, WHOLE))[OFI] is LOST
 
 
 def test_a_book_by_order_has_the_features_of_its_prices() -> None:
@@ -499,6 +601,18 @@ def test_an_interval_of_nothing_is_refused(every_ns: int) -> None:
         StreamFeatures(SETTINGS, every_ns=every_ns)
 
 
+def test_a_string_in_the_place_of_symbols_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"symbols='BTCUSDT'.*\['BTCUSDT'\]"):
+        StreamFeatures(SETTINGS, symbols="BTCUSDT")
+
+
+def test_records_that_say_nothing_of_the_market_change_nothing() -> None:
+    scene = warm()
+    (row,) = scene.take(trade(3_100, 1))
+    assert scene.take(Skipped(first_seq=1, last_seq=2, kind=0x1F), row) == []
+    assert scene.stream.row("BTCUSDT") == row
+
+
 def test_the_rows_of_a_stream_are_those_of_its_records() -> None:
     records = [book(0, BIDS, ASKS, WHOLE), trade(1, 1), LOSS, trade(2, 1)]
     stream = StreamFeatures(SETTINGS)
@@ -512,4 +626,3 @@ def test_an_update_without_a_time_or_a_trade_gives_no_row() -> None:
     late = trade(0, 1)
     assert scene.take(snapshot(BIDS, ASKS), Snapshot(trades=(late,))) == []
     assert isinstance(scene.after(trade(3_100, 1))["mid"], float)
-    assert isinstance(snapshot(BIDS, ASKS), BookUpdate)

@@ -1,11 +1,15 @@
 """The compiled `Features` gives what the plain class gives, each value and each reason."""
 
+import gc
+import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fanout.analytics.features import twin
 from fanout.analytics.settings import MAX_ENTRIES, FeatureSettings
@@ -67,7 +71,8 @@ class Both:
         its: dict[str, Any] = {"price_exponent": -2, "quantity_exponent": -3, "tick": 1}
         self.instrument = Instrument(index=0, symbol="BTCUSDT", **its | of_instrument)
         classes: list[Callable[..., Any]] = [_compiled(), twin.plain["Features"]]
-        self.them = [make(settings, self.instrument, fit=FIT) for make in classes]
+        fit = replace(FIT, price_exponent=self.instrument.price_exponent)
+        self.them = [make(settings, self.instrument, fit=fit) for make in classes]
         self.now_ns = START_NS
         self.book: OrderBook = twins_of("fanout.protocol._book").OrderBook(self.instrument)
         self.call("begin")
@@ -210,6 +215,33 @@ def test_more_entries_than_are_kept_are_absent_alike(has_books: bool) -> None:
     assert int(Absence.OTHER) not in both.row().absences  # the window begins behind what is gone
 
 
+def test_a_mid_that_falls_to_almost_nothing_has_a_finite_return() -> None:
+    both = Both()
+    both.show([(2**62, 1)], [(2**62 + 1, 1)])
+    both.now_ns += 11 * MS
+    both.show([(0, 1)], [(1, 1)])
+    both.now_ns += 14 * MS  # the samples of the window are those at 10 and 20 ms
+    value = both.row().values[SETTINGS.columns.index("volatility_20ms")]
+    assert value == pytest.approx(math.log(2**63 + 1) / 0.1)
+
+
+def test_a_book_that_is_not_whole_yet_has_no_sides() -> None:
+    both = Both()
+    levels = pack_levels([(100, 1)]), pack_levels([(101, 1)])
+    both.book.apply(BookUpdate(both.instrument, 1, 1, *levels, BookFlags.WHOLE | BookFlags.MORE))
+    both.call("take_book", both.book)
+    assert both.row().absences[0] == Absence.ONE_SIDED
+
+
+def test_settings_of_another_kind_never_overflow() -> None:
+    its = {name: getattr(SETTINGS, name) for name in SETTINGS.__struct_fields__}
+    for name in its:
+        if name != "volatility_sample_ms":
+            strange = SimpleNamespace(**its | {name: tuple(range(1, 18))})
+            with pytest.raises(ValueError, match="17 values in one list, more than 16"):
+                _compiled()(strange, Both().instrument)
+
+
 def test_a_book_is_wanted_and_nothing_else() -> None:
     compiled = _compiled()(
         SETTINGS, Instrument(index=0, symbol="B", price_exponent=0, quantity_exponent=0)
@@ -218,10 +250,28 @@ def test_a_book_is_wanted_and_nothing_else() -> None:
         compiled.take_book(1, None)
 
 
-def test_memory_is_told() -> None:
+def test_features_that_the_garbage_collector_takes_apart_are_freed() -> None:
+    for _ in range(20):
+        both = Both()
+        both.show([(100, 1)], [(101, 1)])
+        owner: dict[str, Any] = {"features": both.them[0]}
+        owner["itself"] = owner
+        del both, owner
+        gc.collect()  # clears the oldest objects of a cycle first, and the features are older
+
+
+def test_memory_grows_with_a_burst_and_shrinks_after_it() -> None:
     both = Both()
     before = both.them[0].__sizeof__()
-    for _ in range(100):
+    for at in range(2_000):
         both.now_ns += 1
         both.trade(1, 1, True)
-    assert both.them[0].__sizeof__() > before
+        both.show([(100, 1 + at % 2)], [(101, 1)])
+    burst = both.them[0].__sizeof__()
+    assert burst > before + 2_000 * 100
+    for at in range(12):
+        both.now_ns += 200 * MS
+        both.trade(1, 1, True)
+        both.show([(100, 1 + at % 2)], [(101, 1)])
+    both.row()
+    assert both.them[0].__sizeof__() < before + 20_000

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from fanout.channel.channel import Channel
@@ -11,6 +12,8 @@ from fanout.protocol import (
     FrameKind,
     Loss,
     LossReason,
+    MalformedError,
+    NotRepresentableError,
     Position,
     Request,
     Start,
@@ -19,6 +22,7 @@ from fanout.protocol import (
     frame,
 )
 from fanout.protocol.constants import MAX_BLOCK_ROWS
+from fanout.protocol.header import opening
 from tests.protocol.golden import LIFE
 from tests.stand.row_channel import publish_rows, row_at, row_channel
 
@@ -135,3 +139,27 @@ def test_a_relay_that_lost_something_shows_joiners_no_rows() -> None:
     assert relay.channel.log.next_seq == 6
     lost = records_of(relay.channel)[-1]
     assert lost == LOST
+
+
+def test_a_relay_refuses_a_header_with_other_columns() -> None:
+    channel = row_channel()
+    relay = relayed(channel, frames_from(channel, Request(start=Start.OLDEST)))
+    renamed = replace(channel.header, columns=channel.header.columns[::-1], next_seq=9)
+    *frames, instruments = frames_of(opening(renamed))
+    for each in frames:
+        relay.publish(relay.read(each))
+    with pytest.raises(MalformedError, match="other columns than the channel"):
+        relay.publish(relay.read(instruments))
+    assert relay.channel.log.next_seq == 1
+
+
+@pytest.mark.parametrize("place", [0, 1, MAX_BLOCK_ROWS + 1])
+def test_a_row_of_another_width_is_refused_and_leaves_the_channel_usable(place: int) -> None:
+    channel = row_channel()
+    rows = [row_at(each) for each in range(MAX_BLOCK_ROWS + 1)]
+    rows.insert(place, replace(row_at(1), values=(1.0, 2.0), absences=bytes(2)))
+    with pytest.raises(NotRepresentableError, match="row of 2 values and 2 absences, in a channel"):
+        channel.publish(rows, received_ns=77, held_ns=1)
+    sent = publish_rows(channel, 600, 2)
+    assert records_of(channel)[-2:] == sent
+    assert [each.seq for each in records_of(channel)] == list(range(1, channel.log.next_seq))

@@ -153,7 +153,7 @@ def test_shared_memory_without_room_for_all_queues_fails(tmp_path: Path) -> None
     needed = 2 * (1024 * 1024 + PAGE_BYTES)
     (row,) = check_memory(two, statvfs=lambda _: statvfs_with(needed - 4096))
     assert (row.state, row.fault, row.target) == (State.FAIL, Fault.MACHINE, str(tmp_path))
-    assert row.found == "2.8 MiB free of 64.0 MiB, 2.8 MiB needed"
+    assert row.found == "2.9 MiB free of 64.0 MiB, 2.9 MiB needed"
     assert "--shm-size" in row.advice
     assert "--capacity" in row.advice
     (row,) = check_memory(two, statvfs=lambda _: statvfs_with(needed))

@@ -24,6 +24,7 @@ from fanout.clients.tcp import TcpClient
 from fanout.protocol import BookFlags, BookUpdate, DataKinds, pack_levels
 from fanout.protocol.feature_rows import FeatureRow
 from tests.clients.nats_streams import BOTH, BTC, CHANNEL, stand
+from tests.fanout.analytics.fits import FIT as LINEAR
 from tests.fanout.analytics.test_fits import FIT
 from tests.fanout.cli.processes import (
     FANOUT,
@@ -58,6 +59,128 @@ def url() -> Iterator[str]:
 
 def objects(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
+
+
+SIGNALS = """
+[features]
+windows = ["10ms"]
+volatility = ["20ms"]
+volatility-sample = "1ms"
+
+[[signal]]
+name = "flow"
+model = "order-flow-threshold"
+column = "order_flow_imbalance_10ms"
+threshold = 0.001
+
+[signal.size]
+risk-budget = 100
+max-quantity = 1
+volatility = "volatility_20ms"
+
+[[signal]]
+name = "btc"
+model = "linear"
+fit = "btc.json"
+horizon = "15s"
+
+[[signal]]
+name = "mine"
+model = "tests.fanout.analytics.alternating:Alternating"
+
+[[signal]]
+name = "all"
+model = "combination"
+of = ["flow", "btc", "mine"]
+"""
+
+
+@pytest.fixture
+def signals(tmp_path: Path) -> Path:
+    """The file of a consumer with signals of each kind, in a folder with what it needs."""
+    fit = replace(
+        LINEAR,
+        made_for=replace(LINEAR.made_for, venue="binance-usdm"),
+        settings=replace(LINEAR.settings, order_flow_ms=(20,), volatility_sample_ms=1),
+        columns=("order_book_imbalance", "order_flow_imbalance_20ms"),
+    )
+    (tmp_path / "btc.json").write_bytes(fit.to_json())
+    path = tmp_path / "consumer.toml"
+    path.write_text(SIGNALS.replace("btc.json", str(tmp_path / "btc.json")))
+    return path
+
+
+def signalled(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    done = fanout(*RUN, *arguments, "--config", str(path))
+    assert done.returncode == 0, done.stderr
+    assert "order_flow_imbalance_20ms: added to the features, since fits of" in done.stderr
+    return done
+
+
+def test_a_journal_gives_the_signals_that_the_live_stream_gave(
+    signals: Path, tmp_path: Path
+) -> None:
+    """Text for text, of every row: those of a model that remembers and then fails, too."""
+    with serving("journal", "--dir", str(tmp_path / "j")) as (service, url):
+        live = signalled(signals, url, "--start", "oldest", "--limit", "150")
+        assert service.end(signal.SIGTERM) == 143
+    kept = signalled(signals, f"journal://{tmp_path}/j", "--no-follow")
+    lines = live.stdout.splitlines()
+    assert len(lines) == 150
+    assert kept.stdout.splitlines()[:150] == lines
+    assert live.stderr.count("signal mine of binance-usdm BTCUSDT: RuntimeError: tired") == 1
+    rows = objects(live.stdout)
+    assert {row["flow_direction"] for row in rows} == {-1.0, 0.0, 1.0}
+    assert any(row["flow_quantity"] for row in rows)
+    of_btc = [row for row in rows if row["symbol"] == "BTCUSDT"]
+    assert any(row["btc_direction"] for row in of_btc)
+    assert {row["btc_direction"] for row in rows if row["symbol"] == "ETHUSDT"} == {None}
+    assert [row["mine_direction"] for row in of_btc[:3]] == [-1.0, 1.0, -1.0]
+    last = of_btc[-1]
+    assert last["mine_direction"] is None
+    assert last["absences"]["mine_direction"] == "OTHER"
+    assert last["reasons"]["mine"] == "failed: RuntimeError: tired (alternating.py:18)"
+    assert last["all_confidence"] is not None
+
+
+def test_signals_go_to_every_output(signals: Path, url: str, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "rows.parquet"
+    options = ("--config", str(signals), "--parquet", str(path), "--format", "none")
+    names = ("flow_direction", "flow_strength", "flow_confidence", "flow_quantity")
+    with started(*RUN, url, *options, "--tcp-port", "0") as process:
+        address = process.until_said("serving rows").split()[-1]
+        with TcpClient(address) as client:
+            row = next(each for each in client if isinstance(each, FeatureRow) and each.seq)
+            header = client.header
+        assert process.end(signal.SIGTERM) == 143
+    assert header is not None
+    assert header.columns[-13:-9] == names
+    assert header.columns[-3:] == ("all_direction", "all_strength", "all_confidence")
+    assert len(row.values) == len(header.columns)
+    table = parquet.read_table(path)
+    assert tuple(table.column_names[-14:-10]) == names
+    assert set(table["flow_direction"].to_pylist()) <= {-1.0, 0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("btc.json", "none.json", "none.json': cannot read it: No such file or directory"),
+        ("btc.json", "consumer.toml", "consumer.toml is no linear fit, or is damaged"),
+        ('"15s"', '"10s"', "signal[1].horizon = '10s': "),
+        ('"1ms"', '"2ms"', "the fit was made with volatility_sample_ms 1, and the features"),
+        ("tests.fanout.", "no.", "signal[2]: no.analytics.alternating:Alternating: module no."),
+    ],
+)
+def test_a_signal_that_cannot_be_is_refused_in_a_line(
+    before: str, after: str, words: str, signals: Path
+) -> None:
+    signals.write_text(signals.read_text().replace(before, after))
+    done = at_once(*RUN, "tcp://127.0.0.1:1", "--config", str(signals))
+    assert done.returncode == 78
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_journal_gives_the_rows_that_the_live_stream_gave(tmp_path: Path) -> None:
@@ -364,6 +487,13 @@ def test_rows_are_published_to_nats(url: str, shared_nats: NatsServer) -> None:
 
 TICK = '[[symbol]]\nvenue = "sim"\nsymbol = "BTCUSDT"\ntick = 0.25\n'
 TWO = "".join(f'[[symbol]]\nvenue = "sim"\nsymbol = "{each}"\n' for each in ("BTCUSDT", "NONEUSDT"))
+OKX_SIGNAL = """
+[[signal]]
+name = "flow"
+model = "order-flow-threshold"
+threshold = 1
+venue = "okx"
+"""
 OKX = '[[symbol]]\nvenue = "okx"\nsymbol = "BTC-USDT"\n'
 
 
@@ -373,7 +503,7 @@ OKX = '[[symbol]]\nvenue = "okx"\nsymbol = "BTC-USDT"\n'
         (TICK, "binance-usdm BTCUSDT: tick 0.25 is not the venue's, which is 0.1"),
         (TWO, "no input has binance-usdm NONEUSDT"),
         (OKX, "no input has okx BTC-USDT"),
-        ("[signals]\nhorizon = '15s'\n", "signals: rows have no signals yet"),
+        (OKX_SIGNAL, "signal flow is for okx, which no input has: leave it out"),
     ],
 )
 def test_what_does_not_fit_the_stream_ends_it_in_a_line(
@@ -396,6 +526,10 @@ def test_a_fit_gives_the_microprice_and_one_for_something_else_is_refused(
     assert done.returncode == 0, done.stderr
     known = {row["symbol"] for row in objects(done.stdout) if row["stoikov_microprice"]}
     assert known == {"BTCUSDT"}
+    path.write_bytes(replace(fit, venue="okx").to_json())
+    elsewhere = fanout(*RUN, url, "--microprice", str(path))
+    assert elsewhere.returncode == 78
+    assert f"{path} is for okx BTCUSDT, which no input has: leave it out" in elsewhere.stderr
     path.write_bytes(replace(fit, tick=7).to_json())
     refused = fanout(*RUN, url, "--microprice", str(path))
     assert refused.returncode == 78
@@ -472,3 +606,11 @@ def test_a_bad_file_names_the_key_the_value_and_the_limit(tmp_path: Path) -> Non
     done = at_once(*RUN, "tcp://h:1", "--config", str(path))
     assert done.returncode == 78
     assert done.stderr == f"fanout: {path}: features.windows = '0s': too short: 1ms to 24h\n"
+
+
+def test_a_core_that_is_not_there_is_named_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("[processing]\ncpu = 4096\n")
+    done = at_once(*RUN, "tcp://h:1", "--config", str(path))
+    assert done.returncode == 78
+    assert done.stderr.startswith(f"fanout: {path}: core 4096 is not there for this process: ")

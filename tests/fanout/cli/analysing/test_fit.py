@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from fanout.analytics.linear import LinearFit
+from fanout.cli.analysing import fitting
 from fanout.cli.analysing.fitting import parse_ns
+from fanout.cli.outcome import OutputError
 from fanout.errors import UsageError
 from fanout.versions import versions
 from tests.fanout.cli.analysing.quotes import NS, Market, S
@@ -125,11 +127,15 @@ def test_a_fit_that_fails_leaves_no_file(market: Market, out: Path) -> None:
     assert [each.name for each in out.parent.iterdir()] == ["journal"]
 
 
-def test_a_disk_that_cannot_be_written_is_told_of(market: Market, tmp_path: Path) -> None:
-    market.seconds(300)
-    result = fitted(market, tmp_path / "absent" / "fit.json")
+@pytest.mark.parametrize("kind", ["linear", "microprice"])
+def test_a_folder_that_cannot_be_written_is_told_of_before_the_journal_is_read(
+    tmp_path: Path, kind: str
+) -> None:
+    out, journal = tmp_path / "absent" / "fit.json", f"journal://{tmp_path}/no-journal"
+    command = ("analytics", "fit", kind, "BTCUSDT", "--from", journal, "--out", str(out))
+    result = at_once(*command)
     assert result.returncode == 1
-    assert "No such file or directory" in result.stderr
+    assert result.stderr == f"fanout: cannot write {out}: No such file or directory\n"
 
 
 def test_a_full_disk_leaves_the_old_file(
@@ -146,6 +152,20 @@ def test_a_full_disk_leaves_the_old_file(
     assert f"cannot write {out}: No space left on device" in result.stderr
     assert out.read_text() == "mine"
     assert sorted(each.name for each in out.parent.iterdir()) == ["fit.json", "journal"]
+
+
+def test_a_table_that_cannot_be_printed_does_not_hide_that_the_fit_is_saved(
+    market: Market, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(line: str) -> None:
+        raise OutputError("cannot write: No space left on device")
+
+    market.seconds(300)
+    monkeypatch.setattr(fitting, "emit", is_full)
+    result = fitted(market, out)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[0] == f"fanout: saved to {out}"
+    assert read(out).made_from.rows == 298
 
 
 def test_features_that_the_journal_cannot_give_are_told_of(market: Market, out: Path) -> None:

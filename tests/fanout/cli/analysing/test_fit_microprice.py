@@ -76,8 +76,10 @@ def test_a_part_of_the_journal_is_fitted(market: Market, out: Path) -> None:
     ("options", "code", "why"),
     [
         (("--spreads", "0"), 2, "0 spreads and 2 buckets: at least 1 and 2"),
-        (("--buckets", "1000"), 2, "at most 500 states"),
+        (("--buckets", "1000"), 2, "at most 100 states"),
         (("--tick", "0.001"), 2, "--tick: '0.001' has digits below 10**-2"),
+        (("--tick", "0"), 2, "--tick 0: give a price above 0"),
+        (("--tick", "-0.1"), 2, "--tick -0.1: give a price above 0"),
         (("--tick", "tiny"), 2, "--tick: 'tiny' is not a decimal number"),
         (("--to", "2020-01-01T00:00Z"), 78, "no record of BTCUSDT there"),
         (("--to", "2026-11-21T00:00:00.500Z"), 78, "has no change of its best prices"),

@@ -173,6 +173,23 @@ async def test_a_file_without_rows_has_its_columns(tmp_path: Path) -> None:
     assert names == ["venue", "symbol", "time", *COLUMNS, "absences"]
 
 
+async def test_what_a_killed_run_has_left_is_named_and_holds_up_no_other_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path, left = tmp_path / "rows.parquet", tmp_path / ".rows.parquet.0123abcd.part"
+    left.write_bytes(b"PAR1")
+    (tmp_path / ".rows.parquet.0123abcd.npy.part").touch()  # of `fanout save`, which names it
+    async with open_parquet(path, COLUMNS, LISTED, force=False) as output:
+        output.add(rows(3))
+        async with open_parquet(path, COLUMNS, LISTED, force=True):
+            pass  # that of a run that lives is not named
+        path.unlink()
+    assert parquet.read_table(path).num_rows == 3
+    words = f"fanout: {left} is left of a run that was killed, and cannot be read: delete it\n"
+    assert capsys.readouterr().err == 2 * words
+
+
 async def test_parquet_replaces_a_file_only_if_it_may(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     path = tmp_path / "rows.parquet"

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from fanout.cli.outcome import OutputError
 from fanout.cli.saving import recordings
 from fanout.cli.saving.recordings import Recording, recording_of
-from fanout.clients.columns import features_in, to_arrow
+from fanout.clients.columns import features_in, npy, to_arrow
 from fanout.protocol import FeatureRow, Header, encode_features, frame
 from tests.fanout.cli.saving.script import goodbye, opening, save
 from tests.protocol.golden import FEATURES, QUOTES, ROWS_HEADER
@@ -71,6 +71,16 @@ def test_parquet_has_the_columns_of_arrow(tmp_path: Path) -> None:
     assert table.to_pylist() == to_arrow(features_in(ROWS, ROWS_HEADER)).to_pylist()
 
 
+def test_parquet_of_several_batches_can_be_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parquet: Any = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(npy, "BATCH_ROWS", 1)
+    file = parquet.ParquetFile(saved_in(tmp_path, "parquet"))
+    assert file.num_row_groups == 3
+    assert file.read().to_pylist() == to_arrow(features_in(ROWS, ROWS_HEADER)).to_pylist()
+
+
 def add_and_save(recording: Recording, row: FeatureRow, header: Header) -> None:
     recording.add(row, header)
     recording.save()
@@ -82,8 +92,16 @@ def test_other_columns_do_not_go_into_the_same_file(tmp_path: Path, suffix: str)
     recording = recording_of(path)(path)
     assert recording.add(ROWS[0], ROWS_HEADER)
     recording.save()
-    with pytest.raises(OutputError, match="other columns than before, 1 and not 3: save"):
+    with pytest.raises(OutputError, match="column 1 was spread_bps, and is now none: save"):
         add_and_save(recording, OTHER_ROW, OTHER)
+    recording.discard()
+
+
+def test_csv_has_no_column_with_the_name_of_another_field(tmp_path: Path) -> None:
+    recording = recordings.FeatureLines(tmp_path / "features.csv")
+    header = replace(ROWS_HEADER, columns=("mid", "seq", "x"))
+    with pytest.raises(OutputError, match="a column has the name of the field seq"):
+        recording.add(ROWS[0], header)
     recording.discard()
 
 
