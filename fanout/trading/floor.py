@@ -12,7 +12,7 @@ The orders of all exchanges have one sequence of numbers, since they share a jou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -23,13 +23,11 @@ from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Trade
 from fanout.trading.desk import Desk, DeskSettings
-from fanout.trading.errors import LimitsError
-from fanout.trading.journal import Entry, Started
-from fanout.trading.kill import KillCause, KillRecord, KillState, KillSwitch
+from fanout.trading.earlier import Earlier
+from fanout.trading.kill import KillCause, KillState, KillSwitch
 from fanout.trading.limits import Limits
 from fanout.trading.paper import OrderNumbers, PaperExchange
-from fanout.trading.reports import AccountReport, Fill, KillReport, QuoteReport, Report
-from fanout.trading.risk import RiskRecord
+from fanout.trading.reports import AccountReport, Fill, QuoteReport, Report
 from fanout.trading.settings import ExchangeSettings
 from fanout.trading.strategies.base import Strategy
 
@@ -66,11 +64,11 @@ class _Seat:
 
 
 class Floor:
-    """All desks of a run. See the module. `past` are the entries of its journal, where the run has
-    been started before. Raises `LimitsError` where they do not fit the plans."""
+    """All desks of a run. See the module. `earlier` is what earlier starts have left. Raises
+    `LimitsError` where that does not fit the plans."""
 
     def __init__(
-        self, settings: ExchangeSettings, plans: Sequence[Plan], past: Iterable[Entry] = ()
+        self, settings: ExchangeSettings, plans: Sequence[Plan], earlier: Earlier | None = None
     ) -> None:
         self.now_ns = 0
         """The newest time that has passed everywhere, unix ns."""
@@ -88,31 +86,32 @@ class Floor:
         """What was reported before."""
         self._seats: dict[str, _Seat] = {}
         self._of_stream: list[list[_Seat]] = [[] for _ in self.exchanges]
-        self.restored = self._open(plans, list(past))
+        self.restored = self._open(plans, Earlier() if earlier is None else earlier)
         """What ended with the earlier run, and what its kill switch cancels now."""
 
-    def _open(self, plans: Sequence[Plan], past: list[Entry]) -> list[Report]:
-        """A desk for each plan, as the entries of an earlier start leave it."""
-        require_same(past, {each.instrument.symbol: each.instrument for each in plans})
-        reports = [each for each in past if not isinstance(each, Started)]
+    def _open(self, plans: Sequence[Plan], earlier: Earlier) -> list[Report]:
+        """A desk for each plan, as earlier starts have left it."""
+        earlier.require_same({each.instrument.symbol: each.instrument for each in plans})
         said: list[Report] = []
         for plan in plans:
             exchange, symbol = self.exchanges[plan.stream], plan.instrument.symbol
-            if reports:
-                said += exchange.restore(plan.instrument, reports)
+            left = earlier.left_of(symbol)
+            if left is not None:
+                left.past.use(plan.instrument)
+                said += exchange.adopt(left.past)
             desk = Desk(
                 exchange,
                 symbol,
                 plan.strategy,
                 limits=plan.limits,
                 settings=plan.settings,
-                kill=KillSwitch(kill_record(reports, symbol), symbol=symbol),
-                risk=risk_record(reports, symbol),
+                kill=KillSwitch(None if left is None else left.kill, symbol=symbol),
+                risk=None if left is None else left.risk,
             )
-            seat = _Seat(desk, plan.instrument, _newest_quote(reports, symbol))
+            seat = _Seat(desk, plan.instrument, None if left is None else left.quote)
             self._seats[symbol] = seat
             self._of_stream[plan.stream].append(seat)
-            self.now_ns = max(self.now_ns, exchange.now_ns)
+        self.now_ns = earlier.newest_ns
         for seat in self._seats.values():
             said += self._stop_again(seat.desk)
         self._note_due()
@@ -291,71 +290,3 @@ class Floor:
 
 def _symbols(plans: Sequence[Plan], stream: int) -> list[str]:
     return [each.instrument.symbol for each in plans if each.stream == stream]
-
-
-# What an earlier start of the run left.
-
-
-def kill_record(reports: Iterable[Report], symbol: str) -> KillRecord:
-    """The kill switch of a symbol, as reports leave it."""
-    record = KillRecord()
-    for each in reports:
-        if isinstance(each, KillReport) and each.symbol == symbol:
-            state = KillState(each.state)
-            is_pull = state is KillState.CANCELLING
-            since_ns = each.time_ns if is_pull or state is KillState.ARMED else record.since_ns
-            record = KillRecord(
-                state=state, cause=KillCause(each.cause), why=each.why, since_ns=since_ns
-            )
-    return record
-
-
-def risk_record(reports: Iterable[Report], symbol: str) -> RiskRecord | None:
-    """What the limits of losses remember of a symbol; None if nothing was reported of it."""
-    record = None
-    for each in reports:
-        if isinstance(each, AccountReport) and each.symbol == symbol:
-            record = RiskRecord(
-                day=each.day, at_start=each.at_start, highest=each.highest, equity=each.equity
-            )
-    return record
-
-
-def _newest_quote(reports: Iterable[Report], symbol: str) -> QuoteReport | None:
-    newest = None
-    for each in reports:
-        if isinstance(each, QuoteReport) and each.symbol == symbol:
-            newest = each
-    return newest
-
-
-def require_same(past: Iterable[Entry], instruments: dict[str, Instrument]) -> None:
-    """Raises `LimitsError` where an earlier start traded a symbol that is gone, or had it in other
-    units: its positions would mean something else."""
-    known: dict[str, Instrument] = {}
-    for each in past:
-        if isinstance(each, Started):
-            known |= {of.symbol: of for of in each.instruments}
-    for symbol, before in known.items():
-        now = instruments.get(symbol)
-        if now is None:
-            raise LimitsError(
-                f"the journal has {symbol}, which is not among the symbols now: "
-                "start a new run in another directory"
-            )
-        for name in _UNITS:
-            one, other = getattr(before, name), getattr(now, name)
-            if one != other:
-                raise LimitsError(
-                    f"the {name} of {symbol} was {one} in the journal, and is {other}"
-                )
-
-
-_UNITS: Final = (
-    "price_exponent",
-    "quantity_exponent",
-    "time_exponent",
-    "contract_mantissa",
-    "contract_exponent",
-    "type",
-)

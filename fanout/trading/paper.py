@@ -203,11 +203,14 @@ class PaperExchange:
     def restore(self, instrument: Instrument, reports: Iterable[Report]) -> list[Report]:
         """Go on where an earlier run ended, before the first record: see `restart`. `reports` are
         all of that run, in order. Returns what ended with it."""
-        past = Past(instrument, reports)
+        return self.adopt(Past(instrument, reports))
+
+    def adopt(self, past: Past) -> list[Report]:
+        """The same with what was read of an earlier run already."""
         ended = past.settle()
         self.now_ns = max(self.now_ns, past.time_ns)
         self._numbers.last = max(self._numbers.last, past.last_id)
-        self._market(instrument.symbol).restore(past, self.now_ns)
+        self._market(past.instrument.symbol).restore(past, self.now_ns)
         return [*ended, *self._said()]
 
     def cancel(self, order_id: int) -> list[Report]:

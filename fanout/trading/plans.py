@@ -3,7 +3,7 @@ strategies by their names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, cast
 
@@ -11,9 +11,10 @@ from fanout.analytics.loading import ModelError, found_class, made_of
 from fanout.protocol.instrument import Instrument
 from fanout.trading.config import LIMIT_KEYS, PaperConfig, RiskConfig, StrategyConfig, paper_of
 from fanout.trading.desk import DeskSettings
+from fanout.trading.earlier import Earlier
 from fanout.trading.errors import LimitsError
 from fanout.trading.floor import Floor, Plan
-from fanout.trading.journal import Entry, JournalError, Started
+from fanout.trading.journal import JournalError
 from fanout.trading.limits import Check, Limits
 from fanout.trading.money import money_of
 from fanout.trading.reports import Fill
@@ -61,14 +62,13 @@ class Idle:
         """Nothing."""
 
 
-def resting_floor(past: Sequence[Entry]) -> Floor:
+def resting_floor(earlier: Earlier) -> Floor:
     """The desks of a run that is not running, as its journal leaves them: with positions, orders,
     limits and kill switches, without strategies. Raises `JournalError` for a journal that has not
     begun, and as `plan_of`."""
-    started = next((each for each in reversed(past) if isinstance(each, Started)), None)
-    if started is None:
+    if earlier.started is None:
         raise JournalError("the journal is empty: nothing has been started there")
-    config = paper_of(started.settings, "the journal's settings")
+    config = paper_of(earlier.settings, "the journal's settings")
     plans = [
         Plan(
             stream=0,
@@ -77,9 +77,9 @@ def resting_floor(past: Sequence[Entry]) -> Floor:
             limits=limits_of(config.risks[each.symbol], each, config.source),
             settings=DeskSettings(min_life_ns=0),
         )
-        for each in started.instruments
+        for each in earlier.started.instruments
     ]
-    return Floor(config.exchange, plans, past)
+    return Floor(config.exchange, plans, earlier)
 
 
 # Limits.

@@ -17,6 +17,7 @@ from typing import Final
 from fanout.cli.outcome import OutputError
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
+from fanout.trading.earlier import Earlier
 from fanout.trading.journal import (
     Entry,
     JournalError,
@@ -36,6 +37,8 @@ SOCKET: Final = "socket"
 MAX_WORDS_BYTES: Final = 512
 """What is read of a file that asks for something."""
 
+_PIECE_BYTES: Final = 64 * 1024
+
 COMMAND: Final = "fanout paper kill"
 """What the file has that the command of that name writes."""
 
@@ -50,13 +53,13 @@ class RunFiles:
         self._bytes = 0
         """The whole lines of the file that is open."""
 
-    def past(self) -> list[Entry]:
-        """All entries of earlier starts, once a line that was cut off is gone. Raises
+    def earlier(self) -> Earlier:
+        """What earlier starts have left, once a line that was cut off is gone. Raises
         `ConfigError`."""
         try:
             for path in files_in(self.directory):
                 _cut(path)
-            return list(reports_of(self.directory))
+            return Earlier.of(reports_of(self.directory))
         except JournalError as error:
             raise ConfigError(f"{error}: give another journal directory") from error
         except OSError as error:
@@ -100,9 +103,16 @@ class RunFiles:
 
 def _cut(path: Path) -> None:
     """Cut off a last line that is not whole."""
-    data = path.read_bytes()
-    whole = whole_lines(data)
-    if whole < len(data):
+    with path.open("rb") as file:
+        size = whole = file.seek(0, os.SEEK_END)
+        while whole:
+            begin = max(whole - _PIECE_BYTES, 0)
+            file.seek(begin)
+            length = whole_lines(file.read(whole - begin))
+            whole = begin + length
+            if length:
+                break
+    if whole < size:
         os.truncate(path, whole)
 
 

@@ -12,7 +12,6 @@ from fanout.cli.trading.standings import NoStandingError, running_standing
 from fanout.errors import ConfigError, OperatorError, UsageError
 from fanout.trading.errors import TradingError
 from fanout.trading.floor import Floor
-from fanout.trading.journal import Started
 from fanout.trading.kill import KillCause, KillState
 from fanout.trading.plans import resting_floor
 from fanout.trading.reports import Report
@@ -98,15 +97,15 @@ def _kept(directory: Path, act: Callable[[Floor], list[Report]]) -> list[Report]
     """Let something happen to a run that is not running, and write it into its journal. What was
     open is cancelled: no order outlives its process. Raises `OperatorError`."""
     with locked(os.fspath(directory)) as files:
-        past = files.past()
-        if not past:
+        earlier = files.earlier()
+        if earlier.started is None:
             return []
         try:
-            floor = resting_floor(past)
+            floor = resting_floor(earlier)
             said = [*floor.restored, *floor.settle(), *act(floor), *floor.settle()]
         except (TradingError, ValueError) as error:
             raise ConfigError(f"{directory}: {error}") from error
         if said:
-            files.begin(next(each for each in reversed(past) if isinstance(each, Started)))
+            files.begin(earlier.started)
             files.append(said)
         return said

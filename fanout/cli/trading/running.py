@@ -23,7 +23,7 @@ from fanout.cli.termination import end_on_signals
 from fanout.cli.trading.files import SOCKET, RunFiles
 from fanout.cli.trading.history import HistoryThenLive
 from fanout.cli.trading.lines import JsonOutput, WordsOutput
-from fanout.cli.trading.session import Session, newest_of
+from fanout.cli.trading.session import Session
 from fanout.cli.trading.watch import Watch
 from fanout.clients.outcomes import without_password
 from fanout.config import HttpConfig
@@ -71,8 +71,8 @@ class Trading:
         """The numbers of the signals that ended it."""
         self._config = config
         self._files = files
-        past = files.past()
-        self._inputs = [_going_on(each, newest_of(past)) for each in inputs]
+        earlier = files.earlier()
+        self._inputs = [_going_on(each, earlier.newest_ns) for each in inputs]
         names = [each.name for each in inputs]
         system = config.system
         self._merger = Merger(
@@ -83,7 +83,7 @@ class Trading:
         self._session = Session(
             config,
             files,
-            past,
+            earlier,
             streams=names,
             kept=[each.source.is_journal or each.history is not None for each in inputs],
         )
@@ -92,7 +92,7 @@ class Trading:
             for name, each in zip(names, inputs, strict=True)
         ]
         self._as_json = as_json
-        if past:
+        if earlier.started is not None:
             say(f"going on with the run in {files.directory}")
 
     async def run(self) -> None:

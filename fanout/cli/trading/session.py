@@ -17,9 +17,10 @@ from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Header
 from fanout.trading.config import PaperConfig
+from fanout.trading.earlier import Earlier
 from fanout.trading.errors import TradingError
 from fanout.trading.floor import Floor, Plan
-from fanout.trading.journal import VERSION, Entry, Started
+from fanout.trading.journal import VERSION, Started
 from fanout.trading.kill import KillCause
 from fanout.trading.plans import plan_of
 from fanout.trading.reports import Report
@@ -32,13 +33,13 @@ FULL: Final = "the journal cannot be written: every order is cancelled, and the 
 
 class Session:
     """A run. It is the `Taker` of an `Engine`. `streams` are the names of the inputs, `kept[i]`
-    says if input `i` is a journal. `past` are the entries of earlier starts."""
+    says if input `i` is a journal. `earlier` is what earlier starts have left."""
 
     def __init__(
         self,
         config: PaperConfig,
         files: RunFiles,
-        past: Sequence[Entry],
+        earlier: Earlier,
         *,
         streams: Sequence[str],
         kept: Sequence[bool],
@@ -53,8 +54,8 @@ class Session:
         """Called once the desks are made, before the first record."""
         self._config = config
         self._files = files
-        self._past = past
-        self._since_ns = newest_of(past)
+        self._earlier = earlier
+        self._since_ns = earlier.newest_ns
         self._streams = tuple(streams)
         self._kept = tuple(kept)
         self._headers: list[Header | None] = [None] * len(streams)
@@ -152,7 +153,7 @@ class Session:
     def _open(self, headers: Sequence[Header]) -> None:
         try:
             plans = self._plans(headers)
-            self.floor = floor = Floor(self._config.exchange, plans, self._past)
+            self.floor = floor = Floor(self._config.exchange, plans, self._earlier)
         except (TradingError, AnalyticsError) as error:
             raise ConfigError(str(error)) from error
         self._files.begin(
@@ -165,7 +166,6 @@ class Session:
                 inputs=self._streams,
             )
         )
-        self._past = ()
         self._unsaid += self._told(floor.restored)
         if self.on_open is not None:
             self.on_open(floor)
@@ -179,7 +179,7 @@ class Session:
         ]
 
     def _require_fit(self, name: str, header: Header) -> None:
-        venue = self._config.venue or headers_venue(self._past) or self.venue or header.venue
+        venue = self._config.venue or self._venue_before or self.venue or header.venue
         if header.venue != venue:
             raise ConfigError(f"{name} has {header.venue}, and this run trades at {venue}")
         self.venue = venue
@@ -188,6 +188,12 @@ class Session:
                 f"{name}: channel {header.channel} needs trades and books: serve it with --data "
                 "trades,book"
             )
+
+    @property
+    def _venue_before(self) -> str:
+        """The venue of earlier starts; empty without one."""
+        started = self._earlier.started
+        return "" if started is None else started.venue
 
     def _found(self, symbol: str, headers: Sequence[Header]) -> tuple[int, Instrument]:
         found = [
@@ -209,13 +215,3 @@ def _some(headers: Sequence[Header], most: int = 10) -> str:
     names = [each.symbol for header in headers for each in header.instruments]
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return f"there is {', '.join(names[:most])}{more}"
-
-
-def headers_venue(past: Sequence[Entry]) -> str:
-    """The venue of earlier starts; empty without one."""
-    return next((each.venue for each in past if isinstance(each, Started)), "")
-
-
-def newest_of(past: Sequence[Entry]) -> int:
-    """The newest time of earlier starts, unix ns; 0 without one."""
-    return max((each.time_ns for each in past if not isinstance(each, Started)), default=0)

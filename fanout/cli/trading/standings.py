@@ -11,8 +11,9 @@ from fanout.errors import ConfigError, OperatorError, UsageError
 from fanout.net.addresses import check_url
 from fanout.net.local import ask_in
 from fanout.protocol.errors import reason
+from fanout.trading.earlier import Earlier
 from fanout.trading.errors import TradingError
-from fanout.trading.journal import Entry, Started, reports_of
+from fanout.trading.journal import reports_of
 from fanout.trading.plans import resting_floor
 from fanout.trading.standing import Standing, standing_of
 
@@ -53,24 +54,24 @@ def _decoded(body: bytes, place: str) -> Standing:
 
 def standing_in_journal(directory: Path) -> Standing:
     """From the journal, of a run that is not running. Raises `ConfigError`."""
-    past = entries_in(directory)
+    earlier = earlier_in(directory)
     try:
-        floor = resting_floor(past)
+        floor = resting_floor(earlier)
     except (TradingError, ValueError) as error:
         raise ConfigError(f"{directory}: {error}") from error
-    venue = next(each.venue for each in past if isinstance(each, Started))
-    return standing_of(floor, venue, is_running=False)
+    assert earlier.started is not None, "it has desks"
+    return standing_of(floor, earlier.started.venue, is_running=False)
 
 
-def entries_in(directory: Path) -> list[Entry]:
-    """The entries of a journal, which is not changed. Raises `ConfigError`, and `UsageError` where
-    there is none."""
+def earlier_in(directory: Path) -> Earlier:
+    """What the starts of a run have left, whose journal is not changed. Raises `ConfigError`, and
+    `UsageError` where there is none."""
     try:
-        entries = list(reports_of(directory))
+        earlier = Earlier.of(reports_of(directory))
     except TradingError as error:
         raise ConfigError(str(error)) from error
     except OSError as error:
         raise ConfigError(f"cannot read {directory}: {reason(error)}") from error
-    if not entries:
+    if earlier.started is None:
         raise UsageError(f"{directory} has no run on paper: nothing has been started there")
-    return entries
+    return earlier

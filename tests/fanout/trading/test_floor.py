@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from fanout.clients.outcomes import Disconnected
 from fanout.protocol import Instrument
 from fanout.trading.desk import DeskSettings
+from fanout.trading.earlier import Earlier
 from fanout.trading.errors import LimitsError, TransitionError
 from fanout.trading.floor import Floor, Plan
 from fanout.trading.journal import VERSION, Entry, Started, encode, entries
@@ -317,7 +318,7 @@ def money(position: Position | None) -> tuple[int, ...]:
 def test_every_part_of_a_journal_brings_back_a_run_that_goes_on(part: float, seed: int) -> None:
     data = journal()[: int(len(journal()) * part)]
     past = read(data)
-    floor = Floor(SETTINGS, [plan()], past)
+    floor = Floor(SETTINGS, [plan()], Earlier.of(past))
     (desk,) = floor.desks
 
     for model in MODELS:
@@ -339,7 +340,7 @@ def test_every_part_of_a_journal_brings_back_a_run_that_goes_on(part: float, see
         assert desk.kill.is_armed or order.cancel_due_ns is not None
 
     # What ended with the run is written down, and ends once.
-    twice = Floor(SETTINGS, [plan()], [*past, *floor.restored])
+    twice = Floor(SETTINGS, [plan()], Earlier.of([*past, *floor.restored]))
     assert [each for each in twice.restored if isinstance(each, OrderReport)] == []
     assert standing_of(twice, "sim", is_running=False).desks[0].symbol == "X"
 
@@ -358,7 +359,7 @@ def _later(record: object, shift_ns: int) -> object:
 def test_what_was_lost_today_is_remembered() -> None:
     past = read(journal())
     accounts = [each for each in past if isinstance(each, AccountReport)]
-    floor = Floor(SETTINGS, [plan()], past)
+    floor = Floor(SETTINGS, [plan()], Earlier.of(past))
 
     record = floor.desks[0].risk_record
     assert accounts
@@ -373,7 +374,7 @@ def test_a_run_that_was_killed_stays_so_and_cancels_what_came_back() -> None:
         for place, line in enumerate(lines)
         if b'"KillReport"' in line and b"cancelling" in line
     ]
-    floor = Floor(SETTINGS, [plan()], read(b"".join(lines[: at + 1])))
+    floor = Floor(SETTINGS, [plan()], Earlier.of(read(b"".join(lines[: at + 1]))))
     (desk,) = floor.desks
 
     assert not desk.kill.is_armed
@@ -393,11 +394,11 @@ def test_a_run_that_was_killed_stays_so_and_cancels_what_came_back() -> None:
 )
 def test_a_journal_of_another_symbol_or_unit_is_refused(instrument: Instrument, words: str) -> None:
     with pytest.raises(LimitsError, match=words):
-        Floor(SETTINGS, [plan(instrument)], read(journal()))
+        Floor(SETTINGS, [plan(instrument)], Earlier.of(read(journal())))
 
 
 def test_a_new_symbol_may_join_a_run() -> None:
-    floor = Floor(SETTINGS, [plan(), plan(Y)], read(journal()))
+    floor = Floor(SETTINGS, [plan(), plan(Y)], Earlier.of(read(journal())))
 
     assert [each.symbol for each in floor.desks] == ["X", "Y"]
     assert money(floor.exchanges[0].position("Y", MODELS[0])) == (0,) * 5

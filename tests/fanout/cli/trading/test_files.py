@@ -17,7 +17,7 @@ def test_each_start_writes_a_file_of_its_own(tmp_path: Path) -> None:
     place = str(tmp_path / "deep" / "paper")
     for entry in (ORDER, FILL):
         with locked(place) as run:
-            run.past()
+            run.earlier()
             run.begin(STARTED)
             run.append([entry])
 
@@ -50,14 +50,14 @@ def test_a_torn_line_is_cut_off_wherever_it_was_torn(tmp_path: Path) -> None:
     for length in range(len(torn)):
         path.write_bytes(whole + torn[:length])
         with locked(str(tmp_path)) as run:
-            assert run.past() == [STARTED, ORDER]
+            assert run.earlier().newest_ns == ORDER.time_ns
         assert path.read_bytes() == whole
 
 
 def test_a_file_without_a_whole_line_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / file_name(1)).write_bytes(encode(STARTED)[:-9])
     with locked(str(tmp_path)) as run:
-        assert run.past() == []
+        assert run.earlier().started is None
         run.begin(STARTED)
 
     assert list(reports_of(tmp_path)) == [STARTED]
@@ -71,7 +71,7 @@ def test_a_damaged_journal_is_refused_and_not_changed(tmp_path: Path) -> None:
         locked(str(tmp_path)) as run,
         pytest.raises(ConfigError, match=r"line 2: .*: give another journal directory"),
     ):
-        run.past()
+        run.earlier()
 
     assert path.read_bytes() == before
 

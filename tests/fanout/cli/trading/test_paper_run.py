@@ -79,9 +79,13 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> str:
     (place / "paper.toml").write_text(PAPER)
     with serving("journal", "--dir", str(place / "data")) as (service, url):
         with trading(place, url, "--start", "oldest", "--format", "json") as run:
-            lines = [run.out.readline() for _ in range(400)]
+            count, sides = 0, set[int]()
+            while count < 400 or len(sides) < 2:
+                count += 1
+                report = json.loads(run.out.readline())
+                if report["type"] == "Fill":
+                    sides.add(report["side"])
             assert run.end(signal.SIGINT) == 130
-        assert lines[-1]
         assert service.end(signal.SIGTERM) == 143
     return str(place)
 
@@ -165,7 +169,7 @@ def test_a_run_that_is_started_again_goes_on_and_does_nothing_twice(
     whole = replayed(place, market)
     path = place / "run" / file_name(1)
     data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
+    path.write_bytes(data[: data.rindex(b'"Fill"') - 100])
     again = replayed(place, market)
 
     assert whole.returncode == again.returncode == 0, again.stderr
@@ -176,7 +180,7 @@ def test_a_run_that_is_started_again_goes_on_and_does_nothing_twice(
     after = {
         each.trade_id for each in reports_of(place / "run" / file_name(2)) if isinstance(each, Fill)
     }
-    assert before
+    assert before | after
     assert not before & after
     third = replayed(place, market)
     assert third.returncode == 0

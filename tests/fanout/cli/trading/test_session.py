@@ -86,7 +86,7 @@ def session(
     text: str = PAPER,
     is_kept: bool = False,
 ) -> Session:
-    return Session(config(text), run, run.past(), streams=streams, kept=[is_kept] * len(streams))
+    return Session(config(text), run, run.earlier(), streams=streams, kept=[is_kept] * len(streams))
 
 
 def watched(of: Session, run: RunFiles, kill_file: str | None = None) -> Watch:
