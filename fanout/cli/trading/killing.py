@@ -14,7 +14,7 @@ from fanout.trading.errors import TradingError
 from fanout.trading.floor import Floor
 from fanout.trading.kill import KillCause, KillState
 from fanout.trading.plans import resting_floor
-from fanout.trading.reports import Report
+from fanout.trading.reports import KillReport, Report
 from fanout.trading.standing import Standing
 
 WAIT_S: Final = 10.0
@@ -45,7 +45,8 @@ def reset_run(directory: Path, who: str) -> str:
     owner = owner_of(directory)
     if owner is None:
         take_away(directory / KILL)
-        if not _kept(directory, lambda floor: floor.reset(who)):
+        said = _kept(directory, lambda floor: floor.reset(who))
+        if not any(isinstance(each, KillReport) and each.state == KillState.ARMED for each in said):
             raise UsageError(f"the kill switch of {directory} is not pulled")
         return f"armed again by {who}; no process runs there"
     _require_killed(running_standing(directory, owner), directory)

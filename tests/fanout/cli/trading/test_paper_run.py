@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from fanout.cli.trading import killing
+from fanout.net import local
 from fanout.trading.journal import Started, file_name, reports_of
 from fanout.trading.reports import Fill, KillReport, OrderReport
 from tests.fanout.cli.processes import (
@@ -341,7 +343,8 @@ def test_a_reader_that_leaves_ends_the_run_without_a_word(place: Path, market: s
 
 def test_a_full_disk_ends_the_run_with_one_line(place: Path, market: str) -> None:
     script = (
-        f"ulimit -f 8; {' '.join(FANOUT)} paper run --config {place}/paper.toml "
+        # Coverage has a file of its own, which would meet the limit as well.
+        f"unset ${{!COV*}}; ulimit -f 8; {' '.join(FANOUT)} paper run --config {place}/paper.toml "
         f"--journal {place}/run --from journal://{market}/data"
     )
     done = subprocess.run(
@@ -419,6 +422,42 @@ def test_several_inputs_have_a_desk_for_each_of_their_symbols(place: Path, url: 
             now = until(place, lambda now: all(each["orders"] for each in now["desks"]))
             assert [each["symbol"] for each in now["desks"]] == ["BTCUSDT", "SOLUSDT"]
             assert process.end(signal.SIGINT) == 130
+
+
+@pytest.mark.parametrize("who", ["", " ", "x" * 101])
+def test_a_reset_needs_a_name(who: str, tmp_path: Path) -> None:
+    done = at_once("paper", "reset", str(tmp_path), "--who", who)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "1 to 100 characters" in done.stderr
+
+
+def test_nothing_is_reset_that_was_not_pulled(place: Path, market: str) -> None:
+    replayed(place, market)
+    done = at_once("paper", "reset", str(place / "run"), "--who", "eve")
+    assert (done.returncode, done.stderr.strip()) == (
+        2,
+        f"fanout: the kill switch of {place / 'run'} is not pulled",
+    )
+
+
+def test_a_process_that_does_not_answer_is_named(
+    place: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(killing, "WAIT_S", 0.2)
+    monkeypatch.setattr(local, "TIMEOUT_S", 0.2)
+    with trading(place, url) as process:
+        until(place, has_orders)
+        pid = process.process.pid
+        process.process.send_signal(signal.SIGSTOP)
+        asked = at_once("paper", "status", str(place / "run"))
+        assert asked.returncode == 1
+        assert f"process {pid}, which runs in {place / 'run'}, does not answer" in asked.stderr
+        killed = at_once("paper", "kill", str(place / "run"))
+        assert killed.returncode == 1
+        assert f"to end it now: kill -9 {pid}" in killed.stderr
+        process.process.send_signal(signal.SIGCONT)
+        until(place, lambda now: states(now) == {"latched"})
+        assert process.end(signal.SIGINT) == 130
 
 
 # Status.
