@@ -12,6 +12,8 @@ cancels all orders of the symbol at once, and the desk sends none until it is re
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from fanout.clients.outcomes import Received
@@ -24,10 +26,14 @@ from fanout.trading.quoting import Quoter
 from fanout.trading.reports import Fill, QuoteReport, Report, RiskDecision
 from fanout.trading.risk import Risk, RiskRecord, Touch
 from fanout.trading.strategies.base import Quotes, Strategy, View
-from fanout.trading.strategies.sane import require_sane
+from fanout.trading.strategies.sane import checked, in_words
 
 _Top = tuple[Level | None, Level | None, int, str]
 """What the strategy was asked for: best bid, best ask, position, why fills are frozen."""
+
+
+_FAILURES: Final = (Exception, SystemExit)
+"""What a strategy may raise without an end of the run. A KeyboardInterrupt is a person's."""
 
 
 class DeskSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +151,7 @@ class Desk:
             said += self.exchange.cancel(order_id)
         try:
             self._strategy.stopped(why)
-        except Exception as error:
+        except _FAILURES as error:
             # The orders are being cancelled already, and a strategy cannot keep them from it.
             now_ns = self.exchange.now_ns
             why = _raised("stopped", error)
@@ -194,7 +200,7 @@ class Desk:
             return
         try:
             self._strategy.filled(fill)
-        except Exception as error:
+        except _FAILURES as error:
             self._pull(KillCause.STRATEGY, _raised("filled", error), said)
 
     def _decide(self, top: _Top, said: list[Report]) -> None:
@@ -228,15 +234,13 @@ class Desk:
         try:
             quotes = self._strategy.quote(view)
             if quotes is None:
-                quotes = Quotes(bids=(), asks=(), fair_value=view.mid, skew=0.0)
-            require_sane(quotes, instrument)
+                return Quotes(bids=(), asks=(), fair_value=view.mid, skew=0.0)
+            return checked(quotes, instrument)
         except StrategyError as error:
-            self._pull(KillCause.STRATEGY, str(error), said)
-            return None
-        except Exception as error:
+            self._pull(KillCause.STRATEGY, in_words(error), said)
+        except _FAILURES as error:
             self._pull(KillCause.STRATEGY, _raised("quote", error), said)
-            return None
-        return quotes
+        return None
 
     def _work(self, quoter: Quoter, quotes: Quotes, touch: Touch, said: list[Report]) -> None:
         quoter.work(quotes, touch)
@@ -267,5 +271,5 @@ class Desk:
             said.append(msgspec.structs.replace(report, time_ns=self.exchange.now_ns))
 
 
-def _raised(method: str, error: Exception) -> str:
-    return f"the strategy's {method}() raised {type(error).__name__}: {error}"
+def _raised(method: str, error: BaseException) -> str:
+    return f"the strategy's {method}() raised {type(error).__name__}: {in_words(error)}"

@@ -1,7 +1,10 @@
 """The desk: quotes become orders, limits hold, and the kill switch ends everything."""
 
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -11,7 +14,14 @@ from fanout.trading.errors import LimitsError, TransitionError
 from fanout.trading.kill import KillCause, KillSwitch
 from fanout.trading.limits import Check, Limits
 from fanout.trading.money import money_of
-from fanout.trading.reports import Fill, KillReport, OrderReport, QuoteReport, RiskDecision
+from fanout.trading.reports import (
+    Fill,
+    KillReport,
+    OrderReport,
+    QuoteReport,
+    Report,
+    RiskDecision,
+)
 from fanout.trading.risk import RiskRecord
 from fanout.trading.strategies.base import Quoted, Quotes, View
 from tests.fanout.trading.test_risk import OFF
@@ -39,6 +49,25 @@ class Fixed:
 
     def stopped(self, why: str) -> None:
         self.stops.append(why)
+
+
+class Given(Fixed):
+    """A strategy that returns what it was given, whatever that is, or raises it."""
+
+    def __init__(self, quotes: object) -> None:
+        super().__init__([], [])
+        self.given = quotes
+
+    def quote(self, view: View) -> Quotes | None:
+        if isinstance(self.given, BaseException):
+            raise self.given
+        return self.given  # type: ignore[return-value]
+
+
+def wants(**how: object) -> Quotes:
+    """Quotes as a strategy may make them: their types are not checked."""
+    fields: dict[str, object] = {"bids": (), "asks": (), "fair_value": 1.0, "skew": 0.0, **how}
+    return Quotes(**fields)  # type: ignore[arg-type]
 
 
 class DeskWorld(World):
@@ -269,6 +298,58 @@ def test_a_strategy_that_makes_no_sense_is_killed_with_the_reason(
     assert (pulled.cause, latched.state) == ("strategy", "latched")
     assert pulled.why.startswith(why)
     assert world.exchange.open_orders() == ()
+
+
+class Number(int):
+    """An integer of another library."""
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    "quotes",
+    [
+        wants(bids=((100, 1),)),
+        wants(bids=[[Number(100), Number(1)]]),
+        wants(bids=(Quoted(100, 1),), fair_value=Fraction(1, 2), skew=Decimal(1)),
+        wants(bids=(Quoted(100, 1),), clamps=(object(), "\ud800", "long" * 1000)),
+    ],
+    ids=["pairs", "lists", "numbers", "reasons"],
+)
+def test_quotes_of_other_types_work_and_fit_the_journal(quotes: Quotes) -> None:
+    world = DeskWorld(Given(quotes))
+    assert world.working() == [("BID", 100, 1)]
+    read = msgspec.json.decode(msgspec.json.encode(world.said), type=list[Report])
+    assert read == world.said
+    assert all(len(each) <= 500 for each in world.of(QuoteReport)[0].clamps)
+
+
+@pytest.mark.parametrize(
+    ("quotes", "why"),
+    [
+        (5, "quote() returned a int; it has to be Quotes"),
+        (wants(asks=(Quoted(2**63, 1),)), f"1 at {2**63} are not integers above 0, in 64 bits"),
+        (wants(bids=(Quoted(100, 2**63),)), f"{2**63} at 100 are not integers above 0, in 64 bits"),
+        (wants(clamps=None), "clamps are a NoneType; they have to be texts"),
+        (SystemExit(3), "the strategy's quote() raised SystemExit: 3"),
+        (UnspeakableError(), "the strategy's quote() raised UnspeakableError: UnspeakableError, whose text "),
+    ],
+    ids=["type", "price", "quantity", "clamps", "exit", "unspeakable"],
+)
+def test_what_is_no_quote_kills_the_desk_and_not_the_run(quotes: object, why: str) -> None:
+    world = DeskWorld(Given(quotes))
+    (pulled, latched) = world.of(KillReport)
+    assert pulled.why.startswith(why)
+    assert latched.state == "latched"
+    assert msgspec.json.encode(world.said)
+
+
+def test_a_person_at_the_keyboard_ends_the_run() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        DeskWorld(Given(KeyboardInterrupt()))
 
 
 @pytest.mark.parametrize("name", ["fair_value", "skew"])

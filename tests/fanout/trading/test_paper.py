@@ -319,6 +319,8 @@ def test_an_order_may_not_trade_with_our_own() -> None:
         (5, 100, (POST_ONLY, IOC), "post-only rests, and IOC does not"),
         (3, 100, (), "the quantity 3 is no multiple of the lot, 5"),
         (5, 101, (), "the price 101 is no multiple of the tick, 2"),
+        (5, 2**63, (), f"5 at {2**63} exceed 64 bits, {2**63 - 1:,}"),
+        (2**63, None, (MARKET,), f"{2**63} at None exceed 64 bits, {2**63 - 1:,}"),
     ],
 )
 def test_an_order_that_makes_no_sense_is_refused_with_the_reason(
