@@ -18,8 +18,8 @@ import msgspec
 
 from fanout.clients.outcomes import Received
 from fanout.protocol.book_records import Level
-from fanout.trading.errors import LimitsError, StrategyError
-from fanout.trading.kill import KillCause, KillState, KillSwitch
+from fanout.trading.errors import LimitsError, StrategyError, TransitionError
+from fanout.trading.kill import KillCause, KillSwitch
 from fanout.trading.limits import Check, Limits
 from fanout.trading.paper import PaperExchange
 from fanout.trading.quoting import Quoter
@@ -96,26 +96,32 @@ class Desk:
 
     def take(self, record: Received) -> list[Report]:
         """Hand a record to the exchange, and answer. Returns all that it caused, in order."""
-        return self.answer(self.exchange.take(record))
+        reports = self.exchange.take(record)
+        return reports + self.answer(reports)
 
     def advance(self, now_ns: int) -> list[Report]:
-        """Let time pass without a record, and answer."""
-        return self.answer(self.exchange.advance(now_ns))
+        """Let time pass without a record, and answer. Returns all that it caused, in order."""
+        reports = self.exchange.advance(now_ns)
+        return reports + self.answer(reports)
 
     def answer(self, reports: list[Report]) -> list[Report]:
-        """Answer the newest record, of which these are the reports of the exchange."""
-        said = list(reports)
+        """Answer the newest record, of which these are the reports of the exchange. Returns what
+        the answer caused, without these."""
+        said: list[Report] = []
         for report in reports:
             if type(report) is Fill and report.symbol == self.symbol:
                 self._tell(report, said)
         top, now_ns = self._top(), self.exchange.now_ns
         is_due = self._retry_ns is not None and now_ns >= self._retry_ns
-        if reports or is_due or top != self._seen:
+        if self._book.is_paused and not top[3]:
+            self._seen = None  # the rest of an update is about to come, and decides
+        elif reports or is_due or top != self._seen:
             self._seen = top
             self._decide(top, said)
         elif Check.STALE_DATA in self._limits.kills:
             self._watch(said)
-        self._prove(said)
+        if not self.kill.is_armed:
+            self._prove(said)
         return said
 
     def _top(self) -> _Top:
@@ -138,6 +144,9 @@ class Desk:
 
     def reset(self, who: str) -> list[Report]:
         """Arm the kill switch again. Raises `TransitionError` while an order is open."""
+        open_orders = self.exchange.open_orders(self.symbol)
+        if open_orders:
+            raise TransitionError(f"{len(open_orders)} orders are open, so reset cannot happen")
         self._seen = None
         return [self.kill.reset(who, self.exchange.now_ns)]
 
@@ -147,8 +156,7 @@ class Desk:
         if report is None:
             return
         said.append(report)
-        for order_id in open_orders:
-            said += self.exchange.cancel(order_id)
+        self._cancel(open_orders, said)
         try:
             self._strategy.stopped(why)
         except _FAILURES as error:
@@ -157,12 +165,18 @@ class Desk:
             why = _raised("stopped", error)
             said.append(RiskDecision(time_ns=now_ns, symbol=self.symbol, is_allowed=False, why=why))
 
+    def _cancel(self, order_ids: tuple[int, ...], said: list[Report]) -> None:
+        for order_id in order_ids:
+            said += self.exchange.cancel(order_id)
+
     def _prove(self, said: list[Report]) -> None:
-        if self.kill.state is KillState.CANCELLING:
-            open_orders = self.exchange.open_orders(self.symbol)
-            report = self.kill.prove(open_orders, self.exchange.now_ns)
-            if report is not None:
-                said.append(report)
+        """Latch the switch once nothing is open. An order may be open without a cancel: the run
+        before this one ended between the pull and the cancel."""
+        open_orders = self.exchange.open_orders(self.symbol)
+        self._cancel(open_orders, said)
+        report = self.kill.prove(open_orders, self.exchange.now_ns)
+        if report is not None:
+            said.append(report)
 
     # The limits.
 
@@ -180,8 +194,9 @@ class Desk:
     def _touch(self, bid: Level, ask: Level) -> Touch:
         return Touch(bid=bid.price, ask=ask.price, updated_ns=self._updated_ns)
 
-    def _mark(self, bid: Level, ask: Level) -> tuple[Risk, Quoter]:
-        """The limits and the quoter, with the account at its newest value."""
+    def _mark(self, bid: Level, ask: Level) -> Quoter:
+        """Note what the account is worth now. Returns the quoter. Raises `LimitsError` with the
+        first book, where no order of its instrument could keep a limit."""
         if self._risk is None or self._quoter is None:
             assert self._book.instrument is not None, "the book is known"
             self._risk = Risk(self._limits, self._book.instrument, self._risk_record)
@@ -191,7 +206,7 @@ class Desk:
         if bid.price + ask.price > 0:
             equity = 0 if held is None else held.equity(bid.price + ask.price, parts=2)
             self._risk.mark(equity, self.exchange.now_ns)
-        return self._risk, self._quoter
+        return self._quoter
 
     # The strategy.
 
@@ -212,7 +227,11 @@ class Desk:
             self._stand_aside(frozen_why, said)
             return
         self._was_trusted = True
-        _, quoter = self._mark(bid, ask)
+        try:
+            quoter = self._mark(bid, ask)
+        except LimitsError as error:
+            self._pull(KillCause.LIMIT, str(error), said)
+            return
         if self._watch(said):
             quotes = self._asked(bid, ask, position, said)
             if quotes is not None:
@@ -222,8 +241,7 @@ class Desk:
         if frozen_why and self._was_trusted and self._settings.kill_on_feed_loss:
             self._pull(KillCause.FEED, frozen_why, said)
             return
-        for order in self.exchange.orders(self.symbol):
-            said += self.exchange.cancel(order.order_id)
+        self._cancel(self.exchange.open_orders(self.symbol), said)
 
     def _asked(self, bid: Level, ask: Level, position: int, said: list[Report]) -> Quotes | None:
         """What the strategy wants; None if it pulled the kill switch."""

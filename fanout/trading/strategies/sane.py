@@ -82,7 +82,7 @@ def _whole(value: object) -> int:
     """An integer of any library as Python's own; 0 for what is none, which is refused."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         return 0
-    return index(value)  # type: ignore[arg-type]
+    return index(value)
 
 
 def _finite(name: str, value: object) -> float:

@@ -8,12 +8,13 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from fanout.protocol import FeedState
+from fanout.protocol import BookFlags, FeedState
 from fanout.trading.desk import Desk, DeskSettings
 from fanout.trading.errors import LimitsError, TransitionError
-from fanout.trading.kill import KillCause, KillSwitch
+from fanout.trading.kill import KillCause, KillRecord, KillState, KillSwitch
 from fanout.trading.limits import Check, Limits
 from fanout.trading.money import money_of
+from fanout.trading.paper import PaperExchange
 from fanout.trading.reports import (
     Fill,
     KillReport,
@@ -26,6 +27,8 @@ from fanout.trading.risk import RiskRecord
 from fanout.trading.strategies.base import Quoted, Quotes, View
 from tests.fanout.trading.test_risk import OFF
 from tests.fanout.trading.world import BUY, CONSERVATIVE, MS, PROBABILISTIC, SELL, World, X
+
+LOTS = replace(X, lot=10)
 
 
 class Fixed:
@@ -335,7 +338,7 @@ def test_quotes_of_other_types_work_and_fit_the_journal(quotes: Quotes) -> None:
         (wants(bids=(Quoted(100, 2**63),)), f"{2**63} at 100 are not integers above 0, in 64 bits"),
         (wants(clamps=None), "clamps are a NoneType; they have to be texts"),
         (SystemExit(3), "the strategy's quote() raised SystemExit: 3"),
-        (UnspeakableError(), "the strategy's quote() raised UnspeakableError: UnspeakableError, whose text "),
+        (UnspeakableError(), "the strategy's quote() raised UnspeakableError: Unspeak"),
     ],
     ids=["type", "price", "quantity", "clamps", "exit", "unspeakable"],
 )
@@ -424,6 +427,69 @@ def test_a_book_with_one_side_gets_no_quotes() -> None:
     assert world.working() == []
     assert world.desk is not None
     assert world.desk.kill.is_armed
+
+
+def test_an_update_in_parts_leaves_the_quotes_in_their_places() -> None:
+    """Between the parts no level is known, but nothing is wrong."""
+    world = DeskWorld(Fixed([(100, 5)], [(101, 5)]))
+    world.tick()
+    world.book([(50, 1)], flags=BookFlags.MORE)
+    world.book([(49, 1)])
+    world.tick()
+    assert [each.order_id for each in world.exchange.orders("X")] == [1, 2]
+    assert [each.event.name for each in world.history(1)] == ["SEND", "ACKNOWLEDGE"]
+
+
+def test_what_changes_within_an_update_in_parts_is_answered_after_it() -> None:
+    strategy = Fixed([(100, 5)], [])
+    world = DeskWorld(strategy, bids=[(99, 1)])
+    world.tick()
+    world.book([(50, 1)], flags=BookFlags.MORE)
+    world.trade(100, 5)
+    assert world.working() == []
+    world.book([(49, 1)])
+    assert world.working() == [("BID", 100, 5)]
+
+
+def test_limits_that_no_order_could_keep_kill_their_own_desk() -> None:
+    world = DeskWorld(Fixed([(100, 10)], []), limits=replace(OFF, position=9), instrument=LOTS)
+    (pulled, latched) = world.of(KillReport)
+    assert pulled.why == "position is 9, below the smallest order of X, 10"
+    assert (pulled.cause, latched.state) == ("limit", "latched")
+
+
+@pytest.mark.parametrize("state", [KillState.CANCELLING, KillState.LATCHED])
+def test_an_order_that_outlived_the_kill_of_an_earlier_run_is_cancelled(state: KillState) -> None:
+    """The state of the switch was saved, and the run ended before its cancels were."""
+    old = DeskWorld(Fixed([(100, 5)], []), bids=[(99, 1)])
+    old.tick()
+    record = KillRecord(state=state, cause=KillCause.COMMAND, why="a person", since_ns=1)
+    world = World(others=("Y",))
+    world.exchange = PaperExchange(world.exchange.settings, ["X"])
+    world.exchange.restore(X, old.said)
+    settings = DeskSettings(min_life_ns=0)
+    switch = KillSwitch(record)
+    desk = Desk(world.exchange, "X", Fixed([], []), limits=OFF, settings=settings, kill=switch)
+    assert world.exchange.open_orders() == (1,)
+    with pytest.raises(TransitionError, match="1 orders are open"):
+        desk.reset("Ada")
+    world.ms = old.ms
+    for _ in range(2):
+        desk.answer(world.whole([(99, 1)], [(101, 1)]))
+    desk.answer(world.trade(100, 5))
+    assert world.fills() == []
+    assert world.exchange.open_orders() == ()
+    assert desk.kill.state is KillState.LATCHED
+
+
+def test_desks_that_share_an_exchange_report_only_what_they_cause() -> None:
+    world = World(others=("Y",))
+    settings = DeskSettings(min_life_ns=0)
+    desks = [
+        Desk(world.exchange, each, Fixed([], []), limits=OFF, settings=settings) for each in "XY"
+    ]
+    (lost,) = world.lose()
+    assert [desk.answer([lost]) for desk in desks] == [[], []]
 
 
 def test_a_strategy_that_fails_leaves_the_others_alone() -> None:
