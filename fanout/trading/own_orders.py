@@ -22,7 +22,7 @@ from fanout.trading.orders import OrderEvent, OrderRequest, OrderType, TimeInFor
 from fanout.trading.own_level import OwnLevel
 from fanout.trading.own_order import MODELS, OwnOrder
 from fanout.trading.position import Position
-from fanout.trading.queues import SHARES, Model, ProbabilisticQueue, Queue, QueueFill, Times
+from fanout.trading.queues import Model, ProbabilisticQueue, Queue, QueueFill, Times, share_of
 from fanout.trading.reports import PositionReport, Report
 from fanout.trading.settings import ExchangeSettings
 from fanout.trading.taking import Taken, shown_at
@@ -179,10 +179,11 @@ class OwnOrders:
         return level
 
     def _new_queue(self, model: Model) -> Queue:
-        lot = self.positions[model].instrument.lot
+        instrument = self.positions[model].instrument
         if model is Model.CONSERVATIVE:
-            return Queue(lot)
-        return ProbabilisticQueue(lot, SHARES[self._settings.weight])
+            return Queue(instrument.lot)
+        share = share_of(self._settings.weight, instrument.quantity_exponent)
+        return ProbabilisticQueue(instrument.lot, share)
 
     def cancel(self, order: OwnOrder, now_ns: int, why: str = "") -> None:
         """A cancel works: what is left is taken out of the queues."""

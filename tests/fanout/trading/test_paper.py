@@ -47,6 +47,19 @@ def test_trades_and_the_level_move_the_front_and_a_trade_through_fills_the_rest(
     assert world.states(order) == ["SENT", "OPEN", "OPEN", "FILLED"]
 
 
+def test_a_trade_through_the_price_fills_no_more_than_its_volume() -> None:
+    """The worked example does not say how much is traded at 99.9. An aggressor that reaches through
+    the price would have met our order first, with all that it had: so much is filled, and no more.
+    """
+    world = World(bids=[(1000, 10)], asks=[(1010, 10)])
+    order = world.place(BUY, 1000, 5)
+    world.trade(999, 1)
+    assert world.fills() == [(order, 1000, 1)]
+    assert world.front(order) == 0  # nobody is in front where trades are through
+    world.trade(999, 100)
+    assert world.fills() == [(order, 1000, 1), (order, 1000, 4)]
+
+
 def test_two_own_orders_share_the_volume_of_a_trade() -> None:
     world = World(bids=[(100, 10)])
     first, second = world.place(BUY, 100, 5), world.place(BUY, 100, 5)
@@ -187,6 +200,15 @@ def test_credits_of_a_book_that_is_older_than_the_trade_are_void() -> None:
     world.book([(100, 3)])  # seven were cancelled
     world.trade(100, 4)
     assert world.fills() == [(order, 100, 1)]
+
+
+def test_a_book_without_a_time_may_show_the_trade_already() -> None:
+    """Snapshots have none at some venues. The front moves once, whatever was in the book."""
+    world = World(bids=[(100, 100)])
+    order = world.place(BUY, 100, 5)
+    world.book([(100, 60)], time=0)
+    world.trade(100, 40)
+    assert world.front(order) == world.front(order, PROBABILISTIC) == 60
 
 
 def test_a_book_that_is_older_than_the_trade_does_not_explain_it() -> None:
@@ -512,6 +534,30 @@ def test_a_price_beyond_the_levels_shown_has_an_unknown_front() -> None:
     assert world.front(order) == 7  # it is out of sight, not gone
     world.trade(97, 3)
     assert world.fills() == [(order, 98, 3)]
+
+
+def test_a_book_that_is_cut_off_is_known_for_twenty_levels() -> None:
+    """Beyond them a level may be missing though one further out is there (docs/clients.md)."""
+    world = World()
+    bids = [(1000 - each, 10) for each in range(0, 60, 2)]
+    world.whole(bids, [(1001, 10)], flags=BookFlags.TOP_ONLY)
+    near, far, seen = (world.place(BUY, price, 5) for price in (963, 961, 960))
+    assert (world.front(near), world.front(far), world.front(seen)) == (0, None, 10)
+    world.trade(961, 50)
+    assert world.fills() == [(near, 963, 5)]
+    world.book([(price, 0) for price, _ in bids[:2]])
+    assert world.front(far) == 0
+
+
+def test_what_was_taken_stays_taken_while_its_level_is_out_of_sight() -> None:
+    world = World(asks=[(101, 5)])
+    world.whole([(99, 1)], [(101, 5)], flags=BookFlags.TOP_ONLY)
+    world.place(BUY, 101, 5, LIMIT, IOC)
+    world.book([], [(100, 1)], flags=BookFlags.TOP_ONLY)
+    world.place(BUY, 101, 1, LIMIT, IOC)
+    world.book([], [(100, 0), (101, 5)], flags=BookFlags.TOP_ONLY)
+    world.place(BUY, 101, 9, LIMIT, IOC)
+    assert world.fills() == [(1, 101, 5), (2, 100, 1)]
 
 
 def test_an_order_that_the_lead_has_filled_ends_in_the_other_model_too() -> None:
