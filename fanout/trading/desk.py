@@ -129,6 +129,8 @@ class Desk:
         if book.update_id != self._update_id:
             self._update_id = book.update_id
             self._updated_ns = self.exchange.now_ns
+            if self._quoter is not None and self._quoter.waits_for_book:
+                self._seen = None
         held = self.exchange.position(self.symbol, self._lead)
         why = self.exchange.frozen_why(self.symbol)
         return book.best_bid, book.best_ask, 0 if held is None else held.quantity, why

@@ -147,6 +147,13 @@ class Risk:
             self._bucket.take(now_ns)
         return None
 
+    def passes_ns(self, breach: Breach, now_ns: int) -> int | None:
+        """When a refused order would pass its limit though nothing has changed but the time. None
+        if it would not."""
+        if breach.check is not Check.ORDERS_PER_SECOND or self._bucket is None:
+            return None
+        return self._bucket.ready_ns(now_ns)
+
     def check_exposure(
         self, request: OrderRequest, exposure: Exposure, touch: Touch
     ) -> Breach | None:
@@ -219,7 +226,9 @@ class Risk:
 
     def _at_mid(self, quantity: int, touch: Touch) -> int | None:
         twice = touch.twice_mid
-        return None if twice is None else self._money.value(twice, quantity, parts=2)
+        if twice is None or twice <= 0:
+            return None  # 0 is no price of an inverse contract
+        return self._money.value(twice, quantity, parts=2)
 
     def _rate(self, now_ns: int) -> int:
         """The rate is within its limit as long as there is a token."""

@@ -506,6 +506,26 @@ def test_a_strategy_that_fails_leaves_the_others_alone() -> None:
     assert len(world.exchange.orders("Y")) == 1
 
 
+def test_an_order_that_waits_for_a_token_is_sent_when_there_is_one() -> None:
+    """The market is as it was: nobody else would ask again."""
+    world = DeskWorld(Fixed([(100, 5), (99, 5)], []), limits=replace(OFF, orders_per_second=1))
+    world.tick(900)
+    assert len(world.working()) == 1
+    world.tick(101)
+    assert len(world.working()) == 2
+
+
+def test_an_order_that_waits_for_a_book_is_sent_when_it_is_updated() -> None:
+    strategy = Fixed([(100, 5)], [])
+    world = DeskWorld(strategy, limits=replace(OFF, stale_ms=5), bids=[(99, 1)])
+    world.tick()
+    world.ms += 9
+    world.trade(100, 5)  # the book is old, so the next order is refused
+    assert world.working() == []
+    world.tick()
+    assert world.working() == [("BID", 100, 5)]
+
+
 def test_limits_that_do_not_kill_let_the_desk_go_on() -> None:
     world = DeskWorld(Fixed([(99, 5)], []), limits=replace(OFF, stale_ms=5))
     assert world.desk is not None
