@@ -113,7 +113,7 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """An order as a strategy asks for it.
 
     `side` is BID to buy and ASK to sell. `price` and `quantity` are integers at the instrument's
-    exponents; a market order has no price. `tag` is the strategy's own name for it.
+    exponents; a market order has no price.
     """
 
     symbol: str
@@ -122,7 +122,6 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     price: int | None = None
     type: OrderType = OrderType.LIMIT
     time_in_force: TimeInForce = TimeInForce.GTC
-    tag: str = ""
 
     @property
     def fault(self) -> str | None:

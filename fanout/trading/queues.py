@@ -8,6 +8,10 @@ own earlier orders are in front of it too. A trade goes through all of that from
 
 so the volume of a trade is spent once.
 
+A trade through the price shows that nobody is in front any more: all at the price came first. It
+fills what is left of an order, up to its own volume. An aggressor that had 1 to sell below our bid
+would have met the bid first, and sold it 1.
+
 The models differ in one thing: what a decrease of the displayed quantity does that no trade
 explains. *Conservative*: nothing was in front, unless less is displayed now than was in front.
 *Probabilistic*: a part was behind, p = f(back) / (f(back) + f(front)); the rest was in front. That
@@ -103,11 +107,13 @@ class Times(NamedTuple):
     venue_time: int
 
     def is_older_than(self, acknowledged: Times) -> bool:
-        """Whether a trade of this moment came before an acknowledgement. The clocks have different
-        errors, so either of them is enough."""
+        """Whether a trade of this moment may have come before an acknowledgement. The clocks have
+        different errors, so either of them is enough. A trade at the very time of the newest book
+        may be in that book: what it took is not in front of an order that joined behind the rest.
+        """
         if self.received_ns <= acknowledged.received_ns:
             return True
-        return 0 < self.venue_time < acknowledged.venue_time
+        return 0 < self.venue_time <= acknowledged.venue_time
 
 
 class Place:
