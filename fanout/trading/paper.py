@@ -24,7 +24,7 @@ from typing import Final
 from fanout.clients.books import Books
 from fanout.clients.outcomes import Disconnected, Received, Restarted, UnknownSymbolError
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
-from fanout.protocol.constants import Side
+from fanout.protocol.constants import FeedState, Side
 from fanout.protocol.errors import FanoutError
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import End, Gap, Loss, Status, Trade
@@ -81,7 +81,8 @@ class PaperExchange:
         try:
             self.books.apply(record)
         except FanoutError as error:
-            self._distrust(str(error))
+            instrument: Instrument | None = getattr(record, "instrument", None)
+            self._distrust(str(error), instrument)
         if kind is Trade:
             market = self._markets.get(record.instrument.symbol)  # type: ignore[union-attr]
             if market is not None:
@@ -125,13 +126,18 @@ class PaperExchange:
             case Loss() | Restarted():
                 for market in self._markets.values():
                     market.forget(reason_of(record), self.now_ns)
-            case Status() | Disconnected() | End():
-                self._distrust(reason_of(record))
+            case Status(instrument=instrument, state=state):
+                if state is not FeedState.LIVE:
+                    self._distrust(reason_of(record), instrument)
+            case Disconnected() | End():
+                self._distrust(reason_of(record), None)
         self._note_frozen()
 
-    def _distrust(self, why: str) -> None:
-        for market in self._markets.values():
-            if not market.book.is_known:
+    def _distrust(self, why: str, instrument: Instrument | None) -> None:
+        """Freeze the books of an instrument, or of all, that are unknown now."""
+        for symbol, market in self._markets.items():
+            concerns = instrument is None or instrument.symbol == symbol
+            if concerns and not market.book.is_known:
                 market.distrust(why, self.now_ns)
         self._note_frozen()
 

@@ -257,6 +257,21 @@ def test_a_book_in_other_units_freezes_fills_for_good() -> None:
     assert world.fills() == []
 
 
+def test_a_trade_in_other_units_freezes_fills_before_the_book_does() -> None:
+    """Its price is ten times as high only in digits."""
+    world = World()
+    order = world.place(SELL, 101, 5)
+    world.instrument = msgspec.structs.replace(X, price_exponent=-1)
+    world.trade(1005, 50, BUY)
+    assert world.fills() == []
+    assert world.exchange.frozen_why("X") == "the units of X have changed: start a new run"
+    world.instrument = X
+    world.book([(99, 11)])
+    world.trade(110, 50, BUY)
+    assert world.fills() == []
+    assert world.exchange.order(order) is not None
+
+
 @pytest.mark.parametrize("kind", [TradeKind.RPI, TradeKind.INSURANCE_FUND, TradeKind.ADL])
 def test_trades_that_take_from_no_displayed_order_fill_nothing(kind: TradeKind) -> None:
     world = World(bids=[(99, 1)])
@@ -512,6 +527,28 @@ def test_a_freeze_says_why(record: object, why: str) -> None:
     world = World()
     world.take(record)
     assert world.exchange.frozen_why("X") == why
+
+
+@pytest.mark.parametrize(
+    "state", [FeedState.STALE, FeedState.LIVE, FeedState.DOWN], ids=lambda state: state.name
+)
+def test_what_happens_to_one_symbol_does_not_freeze_another_between_two_parts(
+    state: FeedState,
+) -> None:
+    world = World(others=("Y",))
+    y = msgspec.structs.replace(X, symbol="Y", index=1)
+    world.book([(98, 1)], flags=BookFlags.MORE)
+    assert world.take(Status(seq=2, instrument=y, state=state, since_ns=1)) == []
+    world.take(BookUpdate(y, 9, world.ms, b"short", b"", seq=9, received_ns=world.ms * MS))
+    assert world.exchange.frozen_why("X") == ""
+    world.book([(97, 1)])
+    assert world.exchange.frozen_why("X") == ""
+
+
+def test_a_feed_that_is_live_again_does_not_freeze_between_two_parts() -> None:
+    world = World()
+    world.book([(98, 1)], flags=BookFlags.MORE)
+    assert world.status(FeedState.LIVE) == []
 
 
 def test_an_unknown_book_refuses_orders() -> None:
