@@ -119,7 +119,7 @@ class Quoter:
     def _refuse(self, side: Side, quote: Quoted, breach: Breach) -> None:
         """Note a refusal. It is reported once, while the same limit goes on refusing."""
         is_kill = breach.check in self._limits.kills
-        self.refused.append(f"{side.name} {quote.quantity} at {quote.price}: {breach.why}")
+        self.refused.append(f"{side.name} {self._risk.in_words(quote)}: {breach.why}")
         self.fatal = breach if is_kill else None
         self._retry_at(self._risk.passes_ns(breach, self._exchange.now_ns))
         self.waits_for_book |= breach.check is Check.STALE_DATA

@@ -108,6 +108,11 @@ class Risk:
             day=self._day, at_start=self._at_start, highest=self._highest, equity=self._equity
         )
 
+    def in_words(self, order: tuple[int, int]) -> str:
+        """A price and a quantity in decimals."""
+        price, quantity = order
+        return f"{self._instrument.quantity_text(quantity)} at {self._instrument.price_text(price)}"
+
     # What the account is worth.
 
     def mark(self, equity: int, now_ns: int) -> None:

@@ -193,6 +193,15 @@ def test_a_limit_refuses_a_quote_and_the_quote_says_so_once() -> None:
     assert world.of(QuoteReport)[-1].risk == ("BID 5 at 99: position is 10, above the limit of 8",)
 
 
+def test_a_quote_that_is_refused_is_named_in_decimals() -> None:
+    cents = replace(X, price_exponent=-2, quantity_exponent=-3)
+    limits = replace(OFF, position=4)
+    world = DeskWorld(Fixed([(100, 5)], []), limits=limits, instrument=cents)
+    assert world.of(QuoteReport)[-1].risk == (
+        "BID 0.005 at 1.00: position is 0.005, above the limit of 0.004",
+    )
+
+
 def test_the_other_model_refuses_what_would_exceed_its_own_position() -> None:
     strategy = Fixed([(100, 5)], [])
     world = DeskWorld(strategy, bids=[(100, 100)], limits=replace(OFF, position=5))

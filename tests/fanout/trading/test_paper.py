@@ -370,6 +370,27 @@ def test_an_order_that_makes_no_sense_is_refused_with_the_reason(
     assert world.exchange.open_orders() == ()
 
 
+def test_reasons_are_in_decimals() -> None:
+    cents = msgspec.structs.replace(X, price_exponent=-2, quantity_exponent=-3, lot=10, tick=5)
+    world = World(cents, bids=[(995, 9)], asks=[(1000, 30)])
+    orders = [
+        world.place(BUY, 1000, 15),
+        world.place(BUY, 1001, 10),
+        world.place(BUY, 1000, 10, POST_ONLY),
+        world.place(BUY, None, 50, MARKET),
+        world.place(BUY, 995, 10),
+        world.place(SELL, 995, 10),
+    ]
+    assert [world.why(each) for each in orders] == [
+        "the quantity 0.015 is no multiple of the lot, 0.010",
+        "the price 10.01 is no multiple of the tick, 0.05",
+        "post-only would take at 10.00",
+        "0.020 of 0.050 could not be taken at once",
+        "",
+        "it would trade with our own order at 9.95",
+    ]
+
+
 def test_an_order_is_acknowledged_after_its_latency_and_cancelled_after_another() -> None:
     world = World(acknowledge_ms=5, cancel_ms=3)
     order = world.send(BUY, 100, 5)
