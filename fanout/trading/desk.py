@@ -154,8 +154,7 @@ class Desk:
             self._decide(top, said)
         elif self._watches_age:
             self._watch(said)
-        if not self.kill.is_armed:
-            self._prove(said)
+        self._prove(said)
         return said
 
     def _top(self) -> _Top:
@@ -188,7 +187,8 @@ class Desk:
         """Arm the kill switch again. Raises `TransitionError` while an order is open."""
         open_orders = self.exchange.open_orders(self.symbol)
         if open_orders:
-            raise TransitionError(f"{len(open_orders)} orders are open, so reset cannot happen")
+            named = ", ".join(map(str, open_orders[:10]))
+            raise TransitionError(f"still open, so reset cannot happen: order {named}")
         self._seen = None
         return [self.kill.reset(who, self.exchange.now_ns)]
 
@@ -214,6 +214,8 @@ class Desk:
     def _prove(self, said: list[Report]) -> None:
         """Latch the switch once nothing is open. An order may be open without a cancel: the run
         before this one ended between the pull and the cancel."""
+        if self.kill.is_armed:
+            return
         open_orders = self.exchange.open_orders(self.symbol)
         self._cancel(open_orders, said)
         report = self.kill.prove(open_orders, self.exchange.now_ns)

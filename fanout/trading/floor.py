@@ -221,7 +221,7 @@ class Floor:
         if not self._has_begun:
             said += desk.prove()
             return
-        answers = desk.answer(reports)[len(reports) :]
+        answers = desk.answer(reports)
         if answers:
             said += answers
             for each in answers:

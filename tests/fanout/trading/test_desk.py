@@ -480,7 +480,7 @@ def test_an_order_that_outlived_the_kill_of_an_earlier_run_is_cancelled(state: K
     switch = KillSwitch(record)
     desk = Desk(world.exchange, "X", Fixed([], []), limits=OFF, settings=settings, kill=switch)
     assert world.exchange.open_orders() == (1,)
-    with pytest.raises(TransitionError, match="1 orders are open"):
+    with pytest.raises(TransitionError, match="still open, so reset cannot happen: order 1"):
         desk.reset("Ada")
     world.ms = old.ms
     for _ in range(2):
