@@ -2,7 +2,9 @@
 
 import typer
 
+from fanout.cli.trading.kill import kill, reset
 from fanout.cli.trading.run import run
+from fanout.cli.trading.status import status
 
 paper = typer.Typer(
     name="paper",
@@ -11,3 +13,6 @@ paper = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 paper.command("run")(run)
+paper.command("kill")(kill)
+paper.command("reset")(reset)
+paper.command("status")(status)

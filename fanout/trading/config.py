@@ -149,6 +149,14 @@ def parse_paper(
         said = tomllib.loads(text.removeprefix("\ufeff"), parse_float=Decimal)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise LimitsError(f"{source} is no TOML: {error}") from error
+    return paper_of(said, source, environment)
+
+
+def paper_of(
+    said: Mapping[str, Any], source: str, environment: Mapping[str, str] | None = None
+) -> PaperConfig:
+    """The same from tables, such as the settings in a `Started` line. Raises as `parse_paper`."""
+    environment = environment or {}
     _refuse_accounts(source, said)
     top = Table(source, "", said)
     top.require("exchange", "strategy", "risk")
@@ -162,7 +170,7 @@ def parse_paper(
         risks=_risks(source, said, symbols),
         system=_system(top.table("system"), source, environment.get("LOG_LEVEL", "")),
         settings={
-            "trading": {"symbols": symbols},
+            "trading": {"symbols": list(symbols)},
             **{name: _plain(said[name]) for name in ("exchange", "strategy", "risk")},
         },
     )
@@ -188,12 +196,15 @@ def _refuse_accounts(source: str, said: Mapping[str, Any], path: str = "") -> No
 
 
 def _plain(value: object) -> Any:
-    """A value for JSON."""
+    """A value for JSON, from which `paper_of` makes the same again: a decimal has at most the
+    digits of a double here, so it is the double's shortest text."""
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_plain(each) for each in value]
-    return value if isinstance(value, bool | int | str) else str(value)
+    if isinstance(value, Decimal):
+        return float(value) if value.is_finite() else str(value)
+    return value if isinstance(value, bool | int | float | str) else str(value)
 
 
 def _table(top: Table, key: str) -> Table:
@@ -263,8 +274,8 @@ def _fee(table: Table, key: str) -> int:
 def decimal_of(table: Table, key: str, *, least: Decimal | None = None) -> Decimal:
     """A number that is there, exactly as it is written."""
     value = table.raw(key)
-    is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
-    number = Decimal(value) if is_number else Decimal("NaN")  # type: ignore[arg-type]
+    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    number = Decimal(str(value)) if is_number else Decimal("NaN")
     if not number.is_finite():
         raise table.fault(key, "a number is needed, without quotes and unit")
     if least is not None and number < least:
@@ -316,7 +327,7 @@ def _strategy(table: Table) -> StrategyConfig:
     if quantity > limit:
         raise table.fault("quantity", f"above the position-limit of {limit}")
     min_life_ns = table.duration("min-life", 0)
-    parameters = {key: table.raw(key) for key in table.rest()}
+    parameters = {key: _exact(table.raw(key)) for key in table.rest()}
     return StrategyConfig(
         name=name,
         quantity=quantity,
@@ -324,6 +335,11 @@ def _strategy(table: Table) -> StrategyConfig:
         min_life_ns=min_life_ns,
         parameters=parameters,
     )
+
+
+def _exact(value: object) -> object:
+    """A number of JSON as TOML would have it."""
+    return Decimal(str(value)) if isinstance(value, float) else value
 
 
 def _risks(source: str, said: Mapping[str, Any], symbols: Sequence[str]) -> dict[str, RiskConfig]:

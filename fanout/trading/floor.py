@@ -269,6 +269,13 @@ class Floor:
         self._note_due()
         return said
 
+    def settle(self) -> list[Report]:
+        """Let the time pass that the cancels of a pull still need, where no record comes."""
+        latencies = self.exchanges[0].settings.latencies
+        wait_ns = latencies.acknowledge_ns + latencies.cancel_ns + 1
+        is_open = any(each.kill.state is KillState.CANCELLING for each in self.desks)
+        return self.advance(self.now_ns + wait_ns) if is_open else []
+
     def reset(self, who: str) -> list[Report]:
         """Arm every kill switch that is latched. Raises `TransitionError` while an order of one of
         them is open: then none is armed."""

@@ -3,20 +3,22 @@ strategies by their names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, cast
 
 from fanout.analytics.loading import ModelError, found_class, made_of
 from fanout.protocol.instrument import Instrument
-from fanout.trading.config import LIMIT_KEYS, PaperConfig, RiskConfig, StrategyConfig
+from fanout.trading.config import LIMIT_KEYS, PaperConfig, RiskConfig, StrategyConfig, paper_of
 from fanout.trading.desk import DeskSettings
 from fanout.trading.errors import LimitsError
-from fanout.trading.floor import Plan
+from fanout.trading.floor import Floor, Plan
+from fanout.trading.journal import Entry, JournalError, Started
 from fanout.trading.limits import Check, Limits
 from fanout.trading.money import money_of
+from fanout.trading.reports import Fill
 from fanout.trading.strategies.avellaneda_stoikov import AvellanedaStoikov
-from fanout.trading.strategies.base import Strategy
+from fanout.trading.strategies.base import Strategy, View
 from fanout.trading.strategies.basic import Basic
 from fanout.trading.strategies.glft import Glft
 
@@ -44,6 +46,40 @@ def plan_of(config: PaperConfig, stream: int, instrument: Instrument) -> Plan:
             min_life_ns=strategy.min_life_ns, kill_on_feed_loss=risk.kill_on_feed_loss
         ),
     )
+
+
+class Idle:
+    """A strategy that wants nothing, for a run that is only looked at."""
+
+    def quote(self, view: View) -> None:
+        """Nothing."""
+
+    def filled(self, fill: Fill) -> None:
+        """Nothing."""
+
+    def stopped(self, why: str) -> None:
+        """Nothing."""
+
+
+def resting_floor(past: Sequence[Entry]) -> Floor:
+    """The desks of a run that is not running, as its journal leaves them: with positions, orders,
+    limits and kill switches, without strategies. Raises `JournalError` for a journal that has not
+    begun, and as `plan_of`."""
+    started = next((each for each in reversed(past) if isinstance(each, Started)), None)
+    if started is None:
+        raise JournalError("the journal is empty: nothing has been started there")
+    config = paper_of(started.settings, "the journal's settings")
+    plans = [
+        Plan(
+            stream=0,
+            instrument=each,
+            strategy=Idle(),
+            limits=limits_of(config.risks[each.symbol], each, config.source),
+            settings=DeskSettings(min_life_ns=0),
+        )
+        for each in started.instruments
+    ]
+    return Floor(config.exchange, plans, past)
 
 
 # Limits.
@@ -122,7 +158,7 @@ def _numbers(config: StrategyConfig, kind: Any, name: str) -> dict[str, float]:
         if field not in fields or "_" in key:
             known = ", ".join(each.replace("_", "-") for each in fields)
             raise LimitsError(f"{name}.{key[:40]} is unknown: {config.name} has {known}")
-        if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise LimitsError(f"{name}.{key} = {str(value)[:40]!r}: a number is needed")
         numbers[field] = float(value)
     return numbers

@@ -63,7 +63,6 @@ class Engine(Generic[Row]):
         self._batch_records = batch_records
         self._left = limit
         self._wall_ns = wall_ns
-        self._is_live = any(not each.is_kept for each in counts.states)
         self._arrived = trio.Event()
         """Set when there is something to process."""
         self._room = trio.Event()
@@ -170,7 +169,7 @@ class Engine(Generic[Row]):
         if self._left is not None:
             rows = rows[: self._left]
             self._left -= len(rows)
-        if self._is_live:
+        if not all([each.is_kept for each in self._counts.states]):
             self._counts.lag_ns = max(0, self._wall_ns() - self._consumer.newest_ns)
         if rows:
             for each in self._outputs:

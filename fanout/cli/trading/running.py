@@ -34,6 +34,9 @@ from fanout.trading.config import PaperConfig
 from fanout.trading.reports import Report
 from fanout.trading.standing import standing_of
 
+SAY_S: Final = 0.05
+"""How often what did not come of a record is printed."""
+
 NO_DESKS: Final = b"{}"
 """What `/status` answers before the headers of all inputs have come."""
 
@@ -85,7 +88,7 @@ class Trading:
             kept=[each.source.is_journal or each.history is not None for each in inputs],
         )
         self._states = [
-            StreamState(name, is_kept=each.source.is_journal)
+            StreamState(name, is_kept=each.source.is_journal or each.history is not None)
             for name, each in zip(names, inputs, strict=True)
         ]
         self._as_json = as_json
@@ -199,6 +202,7 @@ class Trading:
     def _goes_live(self, index: int) -> None:
         state = self._states[index]
         state.address = without_password(self._inputs[index].source.address)
+        state.is_kept = False
         say(f"the journal is read: going on live at {state.address}")
 
     def _output(self) -> Any:
@@ -241,9 +245,6 @@ class Trading:
         if floor is None:
             return NO_DESKS
         return msgspec.json.encode(standing_of(floor, self._session.venue, is_running=True))
-
-
-SAY_S: Final = 0.05
 
 
 def _live(source: Source, position: Position) -> Any:

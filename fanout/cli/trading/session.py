@@ -90,10 +90,10 @@ class Session:
         said: list[Report] = []
         for stream, record in merged:
             received_ns = getattr(record, "received_ns", 0)
+            if self._kept[stream] and 0 < received_ns <= self._since_ns:
+                continue  # the run has traded on it already
             if received_ns > self.newest_ns:
                 self.newest_ns = received_ns
-            elif received_ns and received_ns <= self._since_ns and self._kept[stream]:
-                continue  # the run has traded on it already
             reports = floor.take(stream, record)
             if reports:
                 said += reports

@@ -9,7 +9,7 @@ Looked at every `LOOK_S`, also while no record comes:
 """
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,8 @@ LOOK_S: Final = 0.05
 
 
 class Watch:
-    """Acts on a session. `kill_file` is one besides that in the directory."""
+    """Acts on a session. `kill_file` is one besides that in the directory. `clock` gives seconds
+    that never step back."""
 
     def __init__(
         self,
@@ -41,7 +42,9 @@ class Watch:
         streams: Sequence[Batches],
         states: Sequence[StreamState],
         merger: Merger,
+        clock: Callable[[], float] = trio.current_time,
     ) -> None:
+        self._clock = clock
         self._session = session
         self._kill, self._reset = files.directory / KILL, files.directory / RESET
         self._kill_files = [self._kill, *([Path(kill_file)] if kill_file else [])]
@@ -49,7 +52,9 @@ class Watch:
         self._states = tuple(states)
         self._merger = merger
         self._passing = Passing()
-        session.on_open = self._look_at_files
+        self._is_signalled = False
+        """Whether SIGUSR1 has come before there were desks."""
+        session.on_open = self._opened
 
     async def run(self) -> None:
         """Look until cancelled. Raises as `Session.do`."""
@@ -61,7 +66,13 @@ class Watch:
         """Pull the switch at SIGUSR1, until cancelled."""
         with trio.open_signal_receiver(signal.SIGUSR1) as signals:
             async for _ in signals:
-                self._session.do(lambda floor: floor.pull(KillCause.SIGNAL, "SIGUSR1"))
+                self._is_signalled = self._session.floor is None
+                self._pull(KillCause.SIGNAL, "SIGUSR1")
+
+    def _opened(self, floor: Floor) -> None:
+        if self._is_signalled:
+            self._pull(KillCause.SIGNAL, "SIGUSR1")
+        self._look_at_files(floor)
 
     def look(self) -> None:
         """Look at everything once."""
@@ -100,7 +111,7 @@ class Watch:
     # Time.
 
     def _pass_time(self) -> None:
-        here_ns = int(trio.current_time() * 1e9)
+        here_ns = int(self._clock() * 1e9)
         self._passing.note(self._session.newest_ns, here_ns)
         passed_ns = self._passed_ns(here_ns)
         if passed_ns:
