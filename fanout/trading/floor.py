@@ -234,12 +234,12 @@ class Floor:
 
     def _account(self, seat: _Seat, reports: list[Report], said: list[Report]) -> None:
         """Report the account and the positions after a fill, and now and again."""
-        now_ns = self.now_ns
+        desk = seat.desk
+        now_ns = desk.exchange.now_ns
         is_filled = reports and any(type(each) is Fill for each in reports)
         if not is_filled and now_ns - seat.account_ns < ACCOUNT_EVERY_NS:
             return
         seat.account_ns = now_ns
-        desk = seat.desk
         record = desk.risk_record
         if record == seat.account and not is_filled:
             return
