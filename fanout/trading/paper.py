@@ -5,7 +5,7 @@
         for report in exchange.take(record): ...
 
 It takes every record of one stream that has trades and books, in order, and keeps the books itself.
-Time is `received_ns` of the records, and moves forward only. Orders are sent and cancelled at the
+Time is `received_ns` of the records, `since_ns` of a Status, and moves forward only. Orders are sent and cancelled at the
 time of the newest record. A message that works at t does so after all records received at t or
 before, and ahead of the first one received later. So an order that answers a record is acknowledged
 after the whole read of the socket that brought the record, even without latency.
@@ -93,11 +93,13 @@ class PaperExchange:
         # Types are compared, not matched: this is done for every record.
         kind = type(record)
         if kind is Trade or kind is BookUpdate or kind is OrderUpdate or kind is Quote:
-            received_ns = record.received_ns  # type: ignore[union-attr]
-            if received_ns > self.now_ns:
-                if self._next_due_ns < received_ns:
-                    self._work_until(received_ns)
-                self.now_ns = received_ns
+            time_ns: int = record.received_ns  # type: ignore[union-attr]
+        else:
+            time_ns = time_of(record)
+        if time_ns > self.now_ns:
+            if self._next_due_ns < time_ns:
+                self._work_until(time_ns)
+            self.now_ns = time_ns
         try:
             self.books.apply(record)
         except FanoutError as error:
@@ -291,3 +293,13 @@ class PaperExchange:
     def frozen_why(self, symbol: str) -> str:
         """Why the fills of a symbol are frozen, empty if they are not."""
         return self._market(symbol).frozen_why
+
+
+def time_of(record: Received) -> int:
+    """The service's time of a record, unix ns; 0 for one that has none. Without the time of a
+    Status, which comes after a silence, orders that were acknowledged in the silence would be too
+    late when they are replayed."""
+    if type(record) is Status:
+        return record.since_ns
+    time_ns: int = getattr(record, "received_ns", 0)
+    return time_ns

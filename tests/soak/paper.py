@@ -8,9 +8,9 @@
 
 Each run trades three symbols with the three strategies. The *wild* one has its kill switch pulled
 at random moments, by a file, a signal, the command and limits, and is reset; or its process is
-killed. The *calm* one is left alone: what it reported live has to be what the journal of market data
-gives, byte for byte, and twice. In the second half the service is killed too, and connections to it
-break: from then on a live reader loses what a journal has.
+killed. The *calm* one is left alone: what it reported live has to be what the journal of market
+data gives, byte for byte, and twice. In the second half the service is killed too, and connections
+to it break: from then on a live reader loses what a journal has.
 
 The oracle (`paper_oracle`) knows what must hold of both journals. The exit code is 0 only if
 nothing was wrong, and each way of killing was tried.
@@ -58,6 +58,8 @@ KILL_EVERY_S: Final = (2.0, 8.0)
 STAYS_KILLED_S: Final = (0.2, 3.0)
 PROOF_S: Final = 10.0
 """The longest from a pull until nothing is open: what a pause of the machine may add included."""
+QUIET_NS: Final = 2 * 10**9
+"""A report has the time of the newest record, which is older than that of a lost connection."""
 REPLAY_S: Final = 600.0
 LOOK_S: Final = 0.05
 PAGE_BYTES: Final = os.sysconf("SC_PAGESIZE")
@@ -274,7 +276,7 @@ class PaperSoak:
                     trouble.start_soon(self._kill, wild, switches)
                     trouble.start_soon(self._watch_memory, calm)
                     await trio.sleep(duration_s / 2)
-                    self._unsafe_from_ns = time_ns()
+                    self._unsafe_from_ns = time_ns() - QUIET_NS
                     trouble.start_soon(self._break, service, way)
                     await trio.sleep_forever()
             await self._command("kill", "--why", "the end")

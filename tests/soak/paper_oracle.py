@@ -106,7 +106,7 @@ class PaperOracle:
                 self._start(entry)
                 continue
             if entry.time_ns < self._time_ns:
-                self._complain(f"time goes back: {entry}")
+                self._complain(f"time goes back from {self._time_ns}: {entry}")
             self._time_ns = entry.time_ns
             match entry:
                 case OrderReport():
