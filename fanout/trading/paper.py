@@ -5,10 +5,11 @@
         for report in exchange.take(record): ...
 
 It takes every record of one stream that has trades and books, in order, and keeps the books itself.
-Time is `received_ns` of the records, `since_ns` of a Status, and moves forward only. Orders are sent
-and cancelled at the time of the newest record. A message that works at t does so after all records
-received at t or before, and ahead of the first one received later. So an order that answers a record
-is acknowledged after the whole read of the socket that brought the record, even without latency.
+Time is `received_ns` of the records, `since_ns` of a Status, and moves forward only. Orders are
+sent and cancelled at the time of the newest record. A message that works at t does so after all
+records received at t or before, and ahead of the first one received later. So an order that answers
+a record is acknowledged after the whole read of the socket that brought the record, even without
+latency.
 
 Two models fill the same orders (`queues`). The strategy follows the lead; the other model is a
 bracket around it, with its own fills and its own position. The same records and calls give the same
