@@ -19,6 +19,7 @@ from fanout.protocol.book_records import Level
 from fanout.trading.errors import LimitsError, StrategyError
 from fanout.trading.kill import KillCause, KillState, KillSwitch
 from fanout.trading.limits import Check, Limits
+from fanout.trading.marks import Marks
 from fanout.trading.paper import PaperExchange
 from fanout.trading.quoting import Quoter
 from fanout.trading.reports import Fill, QuoteReport, Report, RiskDecision
@@ -76,6 +77,7 @@ class Desk:
         self._update_id = 0
         self._updated_ns = 0
         self._quoted: QuoteReport | None = None
+        self._marks = Marks(symbol)
         self._retry_ns: int | None = None
         self._was_trusted = False
 
@@ -98,11 +100,14 @@ class Desk:
 
     def answer(self, reports: list[Report]) -> list[Report]:
         """Answer the newest record, of which these are the reports of the exchange."""
-        said = list(reports)
+        top, now_ns = self._top(), self.exchange.now_ns
+        if reports or top != self._seen or now_ns > self._marks.due_ns:
+            said = self._marks.among(reports, top, now_ns)
+        else:
+            said = []
         for report in reports:
             if type(report) is Fill and report.symbol == self.symbol:
                 self._tell(report, said)
-        top, now_ns = self._top(), self.exchange.now_ns
         is_due = self._retry_ns is not None and now_ns >= self._retry_ns
         if reports or is_due or top != self._seen:
             self._seen = top
@@ -111,6 +116,10 @@ class Desk:
             self._watch(said)
         self._prove(said)
         return said
+
+    def mark(self) -> list[Report]:
+        """The best prices of now, where none was reported since they came: for the end of a run."""
+        return self._marks.newest(self.exchange.now_ns)
 
     def _top(self) -> _Top:
         book = self._book

@@ -132,5 +132,18 @@ class QuoteReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     risk: tuple[str, ...] = ()
 
 
-Report = OrderReport | Fill | PositionReport | Trust | RiskDecision | KillReport | QuoteReport
+class Mark(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The best prices of a symbol, from `since_ns` on. None where the book has none, or while fills
+    are frozen. When a desk reports one: see `marks`."""
+
+    time_ns: int
+    symbol: str
+    bid: int | None
+    ask: int | None
+    since_ns: int
+
+
+Report = (
+    OrderReport | Fill | PositionReport | Trust | RiskDecision | KillReport | QuoteReport | Mark
+)
 """All that goes into the journal of a run."""
