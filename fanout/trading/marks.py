@@ -4,7 +4,7 @@ A report has to know the mid at each fill, and some seconds after it. So a `Mark
 
     before a fill             the best prices that the record with the fill met,
     a horizon after a fill    the best prices of that moment, as soon as it is over,
-    when they change          at most every `EVERY_NS`, and at once when they are lost or known again
+    when they change          at most every `EVERY_NS`, and at once when they are lost or back
 
 and says since when the prices are those. Between the first two the mid is exact. In between it is
 at most `EVERY_NS` old.
