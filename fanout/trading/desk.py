@@ -63,7 +63,7 @@ class Desk:
     ) -> None:
         self.exchange = exchange
         self.symbol = symbol
-        self.kill = KillSwitch() if kill is None else kill
+        self.kill = KillSwitch(symbol=symbol) if kill is None else kill
         self._strategy = strategy
         self._limits = limits
         self._settings = settings
