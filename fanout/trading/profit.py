@@ -1,0 +1,71 @@
+"""The profit of one fill model in parts: spread, inventory and fees.
+
+With the mid m at a fill, a buy of q at p earns q (m - p) of *spread*: what the fill was better than
+the mid. From one mid to the next a position of Q earns Q (m' - m): *inventory*. Of an inverse
+contract it is q (1/p - 1/m) and Q (1/m - 1/m'). So
+
+    spread + inventory - fees = realised + unrealised - fees
+
+to the last digit, at any time, with the newest mid as the mark. That holds whatever the mids are,
+because every part is a difference of what the position is worth now and before.
+"""
+
+from __future__ import annotations
+
+from fanout.protocol.constants import Side
+from fanout.protocol.instrument import Instrument
+from fanout.trading.position import Position
+
+
+class Profit:
+    """The parts so far. All amounts are at `position.money.exponent`.
+
+    `unmarked` counts the fills at a moment without a mid. They are booked at the newest mid before,
+    or at their own price if there was none.
+    """
+
+    __slots__ = ("_worth", "inventory", "position", "spread", "twice_mid", "unmarked")
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.position = Position(instrument)
+        self.spread = self.inventory = 0
+        self.twice_mid = 0
+        """The newest one that was known, in half units of the price. 0 before the first."""
+        self.unmarked = 0
+        self._worth = 0
+        """What the position is worth at that mid."""
+
+    def mark(self, twice_mid: int) -> None:
+        """The mid has moved."""
+        self.twice_mid = twice_mid
+        worth = self._worth_now()
+        self.inventory += worth - self._worth
+        self._worth = worth
+
+    def fill(
+        self, side: Side, price: int, quantity: int, fee: int, *, is_marked: bool = True
+    ) -> None:
+        """Book a fill. `is_marked` says whether the newest mid is that of the fill."""
+        if not is_marked:
+            self.unmarked += 1
+        if not self.twice_mid:
+            self.twice_mid = 2 * price
+        signed = quantity if side is Side.BID else -quantity
+        self.position.fill(side, price, quantity, fee)
+        worth = self._worth_now()
+        self.spread += worth - self._worth - self.position.money.worth(price, signed)
+        self._worth = worth
+
+    def _worth_now(self) -> int:
+        held = self.position.quantity
+        return self.position.money.worth(self.twice_mid, held, parts=2) if held else 0
+
+    @property
+    def unrealised(self) -> int:
+        """Of the open position, at the newest mid."""
+        return self.position.unrealised(self.twice_mid, parts=2)
+
+    @property
+    def total(self) -> int:
+        """Spread and inventory less fees. It is realised and unrealised profit less fees."""
+        return self.spread + self.inventory - self.position.fees
