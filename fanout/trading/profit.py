@@ -6,8 +6,8 @@ contract it is q (1/p - 1/m) and Q (1/m - 1/m'). So
 
     spread + inventory - fees = realised + unrealised - fees
 
-to the last digit, at any time, with the newest mid as the mark. That holds whatever the mids are,
-because every part is a difference of what the position is worth now and before.
+to the last digit, at any time, with the newest mid as the mark. That holds whatever the mids and
+the roundings are: each part is what a step added to realised and unrealised profit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Profit:
     or at their own price if there was none.
     """
 
-    __slots__ = ("_worth", "inventory", "position", "spread", "twice_mid", "unmarked")
+    __slots__ = ("_gross", "inventory", "position", "spread", "twice_mid", "unmarked")
 
     def __init__(self, instrument: Instrument) -> None:
         self.position = Position(instrument)
@@ -32,15 +32,13 @@ class Profit:
         self.twice_mid = 0
         """The newest one that was known, in half units of the price. 0 before the first."""
         self.unmarked = 0
-        self._worth = 0
-        """What the position is worth at that mid."""
+        self._gross = 0
+        """Realised and unrealised profit at that mid."""
 
     def mark(self, twice_mid: int) -> None:
         """The mid has moved."""
         self.twice_mid = twice_mid
-        worth = self._worth_now()
-        self.inventory += worth - self._worth
-        self._worth = worth
+        self.inventory += self._gained()
 
     def fill(
         self, side: Side, price: int, quantity: int, fee: int, *, is_marked: bool = True
@@ -50,15 +48,13 @@ class Profit:
             self.unmarked += 1
         if not self.twice_mid:
             self.twice_mid = 2 * price
-        signed = quantity if side is Side.BID else -quantity
         self.position.fill(side, price, quantity, fee)
-        worth = self._worth_now()
-        self.spread += worth - self._worth - self.position.money.worth(price, signed)
-        self._worth = worth
+        self.spread += self._gained()
 
-    def _worth_now(self) -> int:
-        held = self.position.quantity
-        return self.position.money.worth(self.twice_mid, held, parts=2) if held else 0
+    def _gained(self) -> int:
+        """What has been earned since it was asked for last, before fees."""
+        before, self._gross = self._gross, self.position.realised + self.unrealised
+        return self._gross - before
 
     @property
     def unrealised(self) -> int:

@@ -251,4 +251,3 @@ _UNITS: Final = (
 
 def _seconds(ns: int) -> float:
     return float(Fraction(ns, 10**9))
-
