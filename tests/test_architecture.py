@@ -169,6 +169,14 @@ ALLOWED: dict[str, set[str]] = {
         "trio",
         "typer",
     },
+    "fanout/cli/trading/picture.py": {
+        "fanout.cli",
+        "fanout.clients",
+        "fanout.config",
+        "fanout.errors",
+        "fanout.trading",
+        "matplotlib",
+    },
     "fanout/cli": {
         "fanout.analytics",
         "fanout.bridge",

@@ -122,7 +122,7 @@ class SymbolFigures(msgspec.Struct, frozen=True, kw_only=True):
     `observed_s` is the time between reports, without the time between two starts. `refusals` count
     how often a limit began to refuse orders, by limit. `freezes` is how often fills were frozen,
     `frozen_s` for how long. `over_time` are at most `points.MAX_POINTS` moments, evenly spread, and
-    the last; `fills` are as many fills, of `models[].fills`.
+    the last; `fills` are at most `summary.MAX_FILLS` of each model and side.
     """
 
     venue: str

@@ -17,6 +17,7 @@ from collections import Counter
 from fractions import Fraction
 from typing import Final
 
+from fanout.protocol.constants import Side
 from fanout.protocol.fixedpoint import to_text
 from fanout.protocol.instrument import Instrument
 from fanout.trading.figures import FillPoint, Kill, RunFigures, SymbolFigures, TimePoint
@@ -38,6 +39,9 @@ from fanout.trading.reports import (
 
 MAX_KILLS: Final = 1_000
 """Most changes of the kill switch that are kept. The newest ones count."""
+
+MAX_FILLS: Final = 512
+"""Most fills of a model and a side that are kept for a picture, evenly spread."""
 
 OTHER: Final = "strategy"
 """Refusals that no limit made: a strategy raised."""
@@ -63,7 +67,9 @@ class SymbolSummary:
         self._kills: list[Kill] = []
         self._models = {model: ModelSummary(model, instrument) for model in MODELS}
         self._points: Points[TimePoint] = Points()
-        self._fills: Points[FillPoint] = Points()
+        self._fills = {
+            (model, side): Points[FillPoint](MAX_FILLS) for model in MODELS for side in Side
+        }
 
     def start(self) -> None:
         """The run is started, or started again."""
@@ -125,8 +131,9 @@ class SymbolSummary:
                 each.mark(self._twice_mid, mark.time_ns)
 
     def _note_fill(self, fill: Fill) -> None:
-        if self._fills.is_due(fill.time_ns):
-            self._fills.add(
+        points = self._fills[fill.model, fill.side]
+        if points.is_due(fill.time_ns):
+            points.add(
                 FillPoint(
                     time_ns=fill.time_ns,
                     model=fill.model.name.lower(),
@@ -188,7 +195,12 @@ class SymbolSummary:
             kills=tuple(self._kills),
             models=tuple(each.figures(self._observed_ns) for each in self._models.values()),
             over_time=tuple(points),
-            fills=tuple(self._fills.kept),
+            fills=tuple(
+                sorted(
+                    [fill for each in self._fills.values() for fill in each.kept],
+                    key=lambda each: each.time_ns,
+                )
+            ),
         )
 
 

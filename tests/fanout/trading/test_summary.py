@@ -15,7 +15,7 @@ from fanout.trading.own_order import MODELS
 from fanout.trading.points import MAX_POINTS
 from fanout.trading.reports import Report
 from fanout.trading.strategies.basic import Basic
-from fanout.trading.summary import SymbolSummary
+from fanout.trading.summary import MAX_FILLS, SymbolSummary
 from tests.fanout.trading.runs import Run, S
 from tests.fanout.trading.test_risk import OFF
 from tests.fanout.trading.world import BUY, PROBABILISTIC, SELL, World
@@ -171,7 +171,7 @@ def test_a_long_run_has_a_bounded_number_of_points_and_its_last_one() -> None:
         run.mark(99, 101 + at % 7, at).fill(at, BUY if at % 2 else SELL, 99, 1, at)
     figures = run.of_symbol()
     assert MAX_POINTS // 2 <= len(figures.over_time) <= MAX_POINTS + 1
-    assert len(figures.fills) <= MAX_POINTS
+    assert MAX_FILLS <= len(figures.fills) <= 2 * MAX_FILLS
     last = figures.over_time[-1]
     assert last.time_ns == figures.last_ns
     assert last.models["conservative"].total == figures.models[0].profit.total
