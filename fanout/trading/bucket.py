@@ -29,6 +29,11 @@ class TokenBucket:
             self._level = min(self._capacity, self._level + elapsed * self._rate)
         return self._level >= _TOKEN
 
+    @property
+    def used(self) -> int:
+        """How many tokens were missing at the newest time that was asked about."""
+        return (self._capacity - self._level) // _TOKEN
+
     def take(self, now_ns: int) -> bool:
         """Take a token. Returns whether there was one."""
         if not self.has_token(now_ns):

@@ -19,6 +19,11 @@ the delta method, A sqrt(1 / N(d0) + d0^2 var(k)). Taker orders come in bursts, 
 small. `a_error` and `k_error` are those of a jackknife: the observed time is cut into `BLOCKS`
 blocks, and the fit is made without each of them in turn.
 
+The levels begin one tick behind the touch, the mean half spread, unless they are given. Most orders
+take only what is at the touch: they say nothing of the decay behind it, and would bend the fit. So
+a quote at the touch is hit more often than A and k have it: `touch_per_second`. They end where
+`FAR_PART` of those orders reach.
+
 Chi-square compares the orders of the bands with the fit. Its probability is that of a fit at
 least as bad if lambda were exponential.
 
@@ -51,8 +56,8 @@ MAX_FILE_BYTES: Final = 1 << 20
 MIN_ORDERS: Final = 200
 """Fewest taker orders that have to reach the first level: k is then known to about 7 %."""
 
-MIN_AT_LAST: Final = 20
-"""Fewest that have to reach the last level, unless it was given."""
+FAR_PART: Final = Fraction(1, 20)
+"""The part of the orders at the first level that reaches the last, unless that is given."""
 
 MIN_MOVES: Final = 30
 """Fewest moves of the mid for sigma: it is then known to about 13 %."""
@@ -88,7 +93,8 @@ class Calibration(
     forbid_unknown_fields=True,
 ):
     """A fit and what it was made from. See the module. `a` is per second and side, `k` per unit of
-    the price, `sigma` in price per sqrt(second). `spread` is the mean spread, weighted by time.
+    the price, `sigma` in price per sqrt(second). `spread` is the mean spread, weighted by time, and
+    `touch_per_second` the rate of taker orders that reach half of it, on each side.
     `sigma_horizon_ns` is the distance of the samples for sigma. `probability` is None without a
     degree of `freedom`. Raises `FitError` for numbers that are not finite or not above 0."""
 
@@ -104,6 +110,7 @@ class Calibration(
     sigma_error: float
     sigma_horizon_ns: int
     spread: float
+    touch_per_second: float
     observed_s: float
     levels: tuple[Level, ...]
     chi_square: float
@@ -163,15 +170,18 @@ def calibrate(
     farthest: int | None = None,
 ) -> Calibration:
     """Fit all that has arrived. `nearest` and `farthest` are the first and the last distance, in
-    half units of the price. Without them the fit begins at the mean half spread, to the nearest
-    half tick, and ends where `MIN_AT_LAST` orders reach. Raises `FitError`, and `TooFewRowsError`,
-    which says how much is needed."""
+    half units of the price. Raises `FitError`, and `TooFewRowsError`, which says how much is
+    needed."""
     instrument = arrivals.instrument
     if instrument is None or not arrivals.observed_ns:
         raise TooFewRowsError("no time with a known book: give a journal with books and trades")
     _require_moves(arrivals)
     unit = Fraction(10) ** instrument.price_exponent / 2
-    levels = _levels(arrivals, instrument.tick or 1, unit, nearest, farthest)
+    tick = instrument.tick or 1
+    touch = _touch(arrivals, tick)
+    levels = _levels(
+        arrivals, tick, unit, touch + 2 * tick if nearest is None else nearest, farthest
+    )
     blocks = _Blocks(arrivals, levels)
     whole = blocks.without(None)
     distances = [float(each * unit) for each in levels]
@@ -191,6 +201,7 @@ def calibrate(
         sigma_error=errors[2],
         sigma_horizon_ns=arrivals.horizon_ns,
         spread=float(Fraction(arrivals.spread_ns, arrivals.observed_ns) * 2 * unit),
+        touch_per_second=_reaching(sorted(arrivals.reaches), touch) / whole.both_sides_s,
         observed_s=float(Fraction(arrivals.observed_ns, 10**9)),
         levels=tuple(
             Level(
@@ -227,14 +238,16 @@ def _require_moves(arrivals: Arrivals) -> None:
 # Levels.
 
 
+def _touch(arrivals: Arrivals, tick: int) -> int:
+    """The mean half spread in half units, to the nearest half tick, which is `tick` of them."""
+    return max(round(Fraction(arrivals.spread_ns, arrivals.observed_ns * tick)), 1) * tick
+
+
 def _levels(
-    arrivals: Arrivals, tick: int, unit: Fraction, nearest: int | None, farthest: int | None
+    arrivals: Arrivals, tick: int, unit: Fraction, nearest: int, farthest: int | None
 ) -> list[int]:
-    """The distances, in half units. A half tick is `tick` of them."""
+    """The distances, in half units."""
     reaches = sorted(arrivals.reaches)
-    if nearest is None:
-        half_ticks = round(Fraction(arrivals.spread_ns, arrivals.observed_ns * tick))
-        nearest = max(half_ticks, 1) * tick
     reaching = _reaching(reaches, nearest)
     if reaching < MIN_ORDERS:
         raise TooFewRowsError(
@@ -242,7 +255,7 @@ def _levels(
             f"the mid, and {MIN_ORDERS:,} are needed: give more records, or a nearer distance"
         )
     if farthest is None:
-        farthest = reaches[-MIN_AT_LAST]
+        farthest = reaches[-max(int(reaching * FAR_PART), 1)]
     width = -(-(farthest - nearest) // (MAX_BANDS * tick)) * tick
     levels = list(range(nearest, farthest + 1, width)) if width > 0 else []
     if len(levels) < 3:

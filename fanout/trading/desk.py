@@ -80,6 +80,7 @@ class Desk:
         self._marks = Marks(symbol)
         self._retry_ns: int | None = None
         self._was_trusted = False
+        self._watches_age = Check.STALE_DATA in limits.kills
 
     @property
     def risk_record(self) -> RiskRecord:
@@ -87,6 +88,39 @@ class Desk:
         if self._risk is not None:
             return self._risk.export()
         return RiskRecord() if self._risk_record is None else self._risk_record
+
+    @property
+    def risk(self) -> Risk | None:
+        """The limits with what they remember; None before the first book."""
+        return self._risk
+
+    @property
+    def limits(self) -> Limits:
+        """The limits, as they were given."""
+        return self._limits
+
+    @property
+    def touch(self) -> Touch:
+        """What the market shows."""
+        bid, ask = self._book.best_bid, self._book.best_ask
+        return Touch(
+            bid=None if bid is None else bid.price,
+            ask=None if ask is None else ask.price,
+            updated_ns=self._updated_ns,
+        )
+
+    @property
+    def wake_ns(self) -> float:
+        """When the desk has something to do even if no record comes, infinity if it has not: a
+        quote reaches its minimum life, or data that is stale kills."""
+        retry_ns = float("inf") if self._retry_ns is None else self._retry_ns
+        limit = self._limits.stale_ms
+        if limit is None or not self._watches_age or not self.kill.is_armed or self._risk is None:
+            return retry_ns
+        bid, ask, _, why = self._seen or (None, None, 0, "")
+        if why or bid is None or ask is None:
+            return retry_ns
+        return min(retry_ns, self._updated_ns + limit * 1_000_000 + 1)
 
     # What comes in.
 
@@ -112,7 +146,7 @@ class Desk:
         if reports or is_due or top != self._seen:
             self._seen = top
             self._decide(top, said)
-        elif Check.STALE_DATA in self._limits.kills:
+        elif self._watches_age:
             self._watch(said)
         self._prove(said)
         return said
@@ -136,6 +170,12 @@ class Desk:
         """Pull the kill switch: cancel every order of the symbol, and send none any more."""
         said: list[Report] = []
         self._pull(cause, why, said)
+        self._prove(said)
+        return said
+
+    def prove(self) -> list[Report]:
+        """Latch the kill switch if it was pulled and nothing is open any more."""
+        said: list[Report] = []
         self._prove(said)
         return said
 

@@ -114,6 +114,10 @@ class KillSwitch:
         self._record = msgspec.structs.replace(self._record, state=self._after(KillEvent.CLEARED))
         return self._report(now_ns, ())
 
+    def require_latched(self) -> None:
+        """Raises `TransitionError` unless a reset is possible."""
+        self._after(KillEvent.RESET)
+
     def reset(self, who: str, now_ns: int) -> KillReport:
         """Arm it again, for a person who is named. Raises `TransitionError` unless it is
         latched."""

@@ -43,16 +43,36 @@ _SILENT: Final[list[Report]] = []
 """The answer to a record that caused nothing. It is never changed."""
 
 
+class OrderNumbers:
+    """The numbers of orders, from 1. Exchanges that share a journal share them."""
+
+    __slots__ = ("last",)
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def next(self) -> int:
+        """A new number."""
+        self.last += 1
+        return self.last
+
+
 class PaperExchange:
     """A paper exchange for the symbols of one stream. See the module."""
 
-    def __init__(self, settings: ExchangeSettings, symbols: Sequence[str]) -> None:
+    def __init__(
+        self,
+        settings: ExchangeSettings,
+        symbols: Sequence[str],
+        *,
+        numbers: OrderNumbers | None = None,
+    ) -> None:
         self.settings = settings
+        self._numbers = OrderNumbers() if numbers is None else numbers
         self.books = Books()
         self.now_ns = 0
         """The time of the newest record, unix ns."""
         self._orders: dict[int, OwnOrder] = {}
-        self._last_id = 0
         self._due: list[tuple[int, int, OwnOrder, bool]] = []
         """Messages on their way: when they work, their number, the order, and if it is a cancel."""
         self._next_due_ns: float = float("inf")
@@ -167,8 +187,7 @@ class PaperExchange:
         REFUSED, in the others it is sent. Raises `UnknownSymbolError`.
         """
         own = self._market(request.symbol).own
-        self._last_id += 1
-        order = OwnOrder(self._last_id, request, self.now_ns)
+        order = OwnOrder(self._numbers.next(), request, self.now_ns)
         fault = own.fault(order)
         refusals = dict.fromkeys(MODELS, fault) if fault else dict(refused or {})
         for model in MODELS:
@@ -187,7 +206,7 @@ class PaperExchange:
         past = Past(instrument, reports)
         ended = past.settle()
         self.now_ns = max(self.now_ns, past.time_ns)
-        self._last_id = max(self._last_id, past.last_id)
+        self._numbers.last = max(self._numbers.last, past.last_id)
         self._market(instrument.symbol).restore(past, self.now_ns)
         return [*ended, *self._said()]
 
@@ -196,7 +215,7 @@ class PaperExchange:
         Raises `UnknownOrderError` for a number that no order had."""
         order = self._orders.get(order_id)
         if order is None or order.cancel_due_ns is not None:
-            if not 0 < order_id <= self._last_id:
+            if not 0 < order_id <= self._numbers.last:
                 raise UnknownOrderError(f"there was never an order {order_id}")
             return []
         due_ns = max(self.now_ns + self.settings.latencies.cancel_ns, order.working_due_ns)
@@ -218,6 +237,11 @@ class PaperExchange:
         self._next_due_ns = self._due[0][0]
 
     # What can be asked.
+
+    @property
+    def next_due_ns(self) -> float:
+        """When the next message works, infinity if none is on its way."""
+        return self._next_due_ns
 
     def order(self, order_id: int) -> OwnOrder | None:
         """An order that is not over."""

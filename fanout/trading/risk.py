@@ -131,6 +131,12 @@ class Risk:
         """How much the equity is below its highest."""
         return self._highest - self._equity
 
+    @property
+    def tokens_used(self) -> int | None:
+        """The tokens of the orders per second that were used when the newest order was asked about;
+        None without that limit."""
+        return None if self._bucket is None else self._bucket.used
+
     # The checks.
 
     def check(
