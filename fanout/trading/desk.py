@@ -46,7 +46,8 @@ class DeskSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class Desk:
     """A strategy on one symbol. Several desks may share an exchange, each with a symbol of its own:
-    then the caller hands each record to the exchange once, and the reports to `answer` of all.
+    then the caller hands each record to the exchange once, and the reports to `meet` and `answer` of
+    all.
 
     `kill` and `risk` are those of an earlier run, where there was one."""
 
@@ -112,33 +113,41 @@ class Desk:
     @property
     def wake_ns(self) -> float:
         """When the desk has something to do even if no record comes, infinity if it has not: a
-        quote reaches its minimum life, or data that is stale kills."""
-        retry_ns = float("inf") if self._retry_ns is None else self._retry_ns
+        quote reaches its minimum life, data that is stale kills, or prices are to be reported."""
+        wake_ns = self._marks.due_ns + 1
+        if self._retry_ns is not None:
+            wake_ns = min(wake_ns, self._retry_ns)
         limit = self._limits.stale_ms
         if limit is None or not self._watches_age or not self.kill.is_armed or self._risk is None:
-            return retry_ns
+            return wake_ns
         bid, ask, _, why = self._seen or (None, None, 0, "")
         if why or bid is None or ask is None:
-            return retry_ns
-        return min(retry_ns, self._updated_ns + limit * 1_000_000 + 1)
+            return wake_ns
+        return min(wake_ns, self._updated_ns + limit * 1_000_000 + 1)
 
     # What comes in.
 
     def take(self, record: Received) -> list[Report]:
         """Hand a record to the exchange, and answer. Returns all that it caused, in order."""
-        return self.answer(self.exchange.take(record))
+        reports = self.exchange.take(record)
+        return [*self.meet(reports), *self.answer(reports)]
 
     def advance(self, now_ns: int) -> list[Report]:
         """Let time pass without a record, and answer."""
-        return self.answer(self.exchange.advance(now_ns))
+        reports = self.exchange.advance(now_ns)
+        return [*self.meet(reports), *self.answer(reports)]
+
+    def meet(self, reports: list[Report]) -> list[Report]:
+        """What belongs in front of the reports of the exchange, ahead of the answer to them: the
+        best prices that fills among them met."""
+        return self._marks.before(reports) if reports else []
 
     def answer(self, reports: list[Report]) -> list[Report]:
         """Answer the newest record, of which these are the reports of the exchange."""
+        said = list(reports)
         top, now_ns = self._top(), self.exchange.now_ns
         if reports or top != self._seen or now_ns > self._marks.due_ns:
-            said = self._marks.among(reports, top, now_ns)
-        else:
-            said = []
+            said += self._marks.after(top, now_ns)
         for report in reports:
             if type(report) is Fill and report.symbol == self.symbol:
                 self._tell(report, said)

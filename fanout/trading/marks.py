@@ -57,15 +57,27 @@ class Marks:
         """The end of the next horizon."""
         self.due_ns: float = NEVER
 
-    def among(
+    def before(self, reports: Sequence[Report]) -> list[Report]:
+        """The mark in front of the reports of a record, where there are fills among them."""
+        times = {
+            each.time_ns for each in reports if type(each) is Fill and each.symbol == self._symbol
+        }
+        if not times:
+            return []
+        for time_ns in sorted(times):
+            for due, horizon_ns in zip(self._due, HORIZONS_NS, strict=True):
+                due.append(time_ns + horizon_ns)
+        self._find_horizon()
+        return [self._mark(reports[0].time_ns)] if self._is_behind else []
+
+    def after(
         self,
-        reports: Sequence[Report],
         top: tuple[Level | None, Level | None, int, str],
         now_ns: int,
     ) -> list[Report]:
-        """The reports of a record, with the marks that belong to them. `top` are the best levels
-        after the record, the position, and why fills are frozen."""
-        said = self._with_fills(reports)
+        """The marks behind a record. `top` are the best levels after it, the position, and why
+        fills are frozen."""
+        said: list[Report] = []
         if now_ns > self._horizon_ns:
             self._end_horizons(now_ns)
             said.append(self._mark(now_ns))
@@ -94,21 +106,6 @@ class Marks:
         self._marked, self._marked_ns = (self._prices, self._since_ns), now_ns
         bid, ask = self._prices
         return Mark(time_ns=now_ns, symbol=self._symbol, bid=bid, ask=ask, since_ns=self._since_ns)
-
-    def _with_fills(self, reports: Sequence[Report]) -> list[Report]:
-        """The reports, behind a mark where there are fills among them."""
-        said = list(reports)
-        times = {
-            each.time_ns for each in reports if type(each) is Fill and each.symbol == self._symbol
-        }
-        if times and self._is_behind:
-            said.insert(0, self._mark(reports[0].time_ns))
-        for time_ns in sorted(times):
-            for due, horizon_ns in zip(self._due, HORIZONS_NS, strict=True):
-                due.append(time_ns + horizon_ns)
-        if times:
-            self._find_horizon()
-        return said
 
     def _end_horizons(self, now_ns: int) -> None:
         for due in self._due:

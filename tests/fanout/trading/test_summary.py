@@ -230,6 +230,7 @@ def traded(steps: list[tuple[str, int, int]]) -> tuple[World, list[Report]]:
     said = desk.answer([])
 
     def answer(reports: list[Report]) -> None:
+        said.extend(desk.meet(reports))
         said.extend(desk.answer(reports))
 
     bid, ask = 99, 101
