@@ -2,6 +2,7 @@
 
 import typer
 
+from fanout.cli.trading.calibrate import calibrate
 from fanout.cli.trading.kill import kill, reset
 from fanout.cli.trading.report import report
 from fanout.cli.trading.run import run
@@ -18,3 +19,4 @@ paper.command("kill")(kill)
 paper.command("reset")(reset)
 paper.command("status")(status)
 paper.command("report")(report)
+paper.command("calibrate")(calibrate)

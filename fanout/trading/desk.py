@@ -46,8 +46,8 @@ class DeskSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class Desk:
     """A strategy on one symbol. Several desks may share an exchange, each with a symbol of its own:
-    then the caller hands each record to the exchange once, and the reports to `meet` and `answer` of
-    all.
+    then the caller hands each record to the exchange once, and the reports to `meet` and `answer`
+    of all.
 
     `kill` and `risk` are those of an earlier run, where there was one."""
 
