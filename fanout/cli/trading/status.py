@@ -4,11 +4,9 @@ import sys
 import time
 from typing import Annotated
 
-import msgspec
 import typer
 
 from fanout.cli.outcome import emit, exit_codes, is_terminal
-from fanout.trading.config import DEFAULT_JOURNAL
 
 
 def status(
@@ -18,7 +16,7 @@ def status(
             help="Directory of the run's journal, or the http://HOST:PORT of its --http-port.",
             metavar="[DIR|URL]",
         ),
-    ] = DEFAULT_JOURNAL,
+    ] = "paper",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")] = False,
     interval: Annotated[
@@ -34,6 +32,8 @@ def status(
     journal has: without a market, so without profits that are not realised.
     """
     with exit_codes():
+        import msgspec
+
         from fanout.cli.trading.standings import standing_at
         from fanout.cli.trading.view import rendered, watch_live
 

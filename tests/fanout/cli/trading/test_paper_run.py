@@ -24,6 +24,7 @@ from tests.fanout.cli.processes import (
     fanout,
     started,
 )
+from tests.fanout.cli.terminals import at_terminal
 
 SIM = ("--venue", "sim", "--assets", "BTCUSDT,ETHUSDT", "--data", "trades,book")
 RUN = ("paper", "run")
@@ -408,7 +409,30 @@ def test_the_environment_counts(place: Path, url: str) -> None:
     assert "LOG_LEVEL = 'loud'" in loud.stderr
 
 
+def test_several_inputs_have_a_desk_for_each_of_their_symbols(place: Path, url: str) -> None:
+    other = ("--venue", "sim", "--assets", "SOLUSDT", "--data", "trades,book", "tcp", "--port", "0")
+    with started(*other) as service:
+        second = service.until_said("tcp://").split()[-1]
+        with trading(place, url, second, TRADING_SYMBOL="BTCUSDT,SOLUSDT") as process:
+            now = until(place, lambda now: all(each["orders"] for each in now["desks"]))
+            assert [each["symbol"] for each in now["desks"]] == ["BTCUSDT", "SOLUSDT"]
+            assert process.end(signal.SIGINT) == 130
+
+
 # Status.
+
+
+def test_a_terminal_shows_the_status_until_it_is_interrupted(place: Path, url: str) -> None:
+    with (
+        trading(place, url) as process,
+        at_terminal("paper", "status", str(place / "run"), "--watch", columns=120) as terminal,
+    ):
+        until(place, has_orders)
+        terminal.until_shown("conservative")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.wait() == 130
+        assert "Traceback" not in terminal.raw
+        assert process.end(signal.SIGINT) == 130
 
 
 def test_the_status_comes_over_http_as_well(place: Path, url: str) -> None:
