@@ -15,8 +15,11 @@ from fanout.cli.outcome import emit, say
 from fanout.cli.saving.aside import Aside, require_free
 from fanout.config.moment import moment_text
 from fanout.errors import ConfigError, UsageError
+from fanout.protocol.constants import DataKinds
 from fanout.trading.arrivals import Arrivals
 from fanout.trading.calibration import Calibration, calibrate
+
+_BOOKS: Final = DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
 
 _UNLIKELY: Final = 0.01
 """A fit with a smaller probability is told to be a rough one."""
@@ -72,6 +75,11 @@ def _fitted(
     for record in reading:
         arrivals.take(record)
     arrivals.end()
+    if not reading.data & DataKinds.TRADES or not reading.data & _BOOKS:
+        raise ConfigError(
+            f"{reading.origin.journal}: channel {reading.origin.channel} needs trades and books: "
+            "record with --data trades,book"
+        )
     try:
         return calibrate(
             arrivals,

@@ -1,7 +1,6 @@
 """Planted intensities are found within their error, and what is too little is refused."""
 
 from math import exp, log, sqrt
-from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -11,61 +10,12 @@ from msgspec.structs import replace
 from fanout.analytics.errors import FitError
 from fanout.analytics.fit_errors import FitFileError, TooFewRowsError, WrongFitError
 from fanout.analytics.made import MadeFor, Origin
-from fanout.protocol.instrument import Instrument
 from fanout.trading.arrivals import Arrivals
 from fanout.trading.calibration import Calibration, calibrate
-from tests.fanout.trading.world import BUY, MS, SELL, World
+from tests.fanout.trading.planted import TICKED, Planted
+from tests.fanout.trading.world import MS
 
-S = 1_000
-TICKED = Instrument(
-    index=0, symbol="X", price_exponent=-2, quantity_exponent=0, tick=10, base="BASE", quote="QUO"
-)
 ORIGIN = Origin(journal="journal:///data", channel="x", epochs_ns=(1,), fitted_ns=2, fanout="0.1")
-MID = 1_000_000
-"""10,000.00, with a spread of two ticks."""
-
-
-class Planted(World):
-    """Taker orders that reach d at the rate a exp(-k d) a second on each side, d in 1.00; the mid
-    makes a step of sigma each second."""
-
-    def __init__(self, a: float, k: float, sigma: float = 0.0, seed: int = 1) -> None:
-        self.arrivals = Arrivals("X", 1_000 * MS)
-        self.random = Random(seed)
-        self._a, self._k, self._sigma = a, k, sigma
-        self.mid = MID
-        super().__init__(TICKED, bids=[(MID - 10, 10)], asks=[(MID + 10, 10)])
-
-    def take(self, record: object) -> list:  # type: ignore[type-arg]
-        self.arrivals.take(record)  # type: ignore[arg-type]
-        return []
-
-    def seconds(self, count: int) -> "Planted":
-        for _ in range(count):
-            end_ms = self.ms + S
-            self._orders(end_ms)
-            self.ms = end_ms - 1
-            step = 20 * round(self.random.gauss(0, self._sigma * 100) / 20)
-            bid, ask, self.mid = self.mid - 10, self.mid + 10, self.mid + step
-            self.whole([(self.mid - 10, 10)], [(self.mid + 10, 10)])
-            assert bid < ask
-        self.arrivals.end()
-        return self
-
-    def _orders(self, end_ms: int) -> None:
-        while True:
-            wait_ms = round(self.random.expovariate(2 * self._a) * S)
-            if self.ms + wait_ms >= end_ms - 2:
-                self.ms += 0
-                return
-            self.ms += wait_ms
-            distance = self.random.expovariate(self._k) * 100
-            is_buy = self.random.random() < 0.5
-            # An order that does not reach the best price meets nothing there.
-            ticks = int(distance) // 10 * 10
-            if ticks >= 10:
-                price = self.mid + ticks if is_buy else self.mid - ticks
-                self.trade(price, 1, BUY if is_buy else SELL)
 
 
 def fit(world: Planted, **options: int) -> Calibration:
@@ -142,7 +92,8 @@ def test_k_follows_from_the_counts_by_hand() -> None:
 
 
 def test_too_few_orders_are_refused_with_what_is_needed() -> None:
-    with pytest.raises(TooFewRowsError, match=r"taker orders reached 0\.2 from the mid, and 200 are"):
+    words = r"taker orders reached 0\.2 from the mid, and 200 are needed"
+    with pytest.raises(TooFewRowsError, match=words):
         fit(Planted(0.5, 0.5, 0.5).seconds(40))
 
 
