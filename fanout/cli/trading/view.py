@@ -84,9 +84,10 @@ def _quote(desk: DeskStanding) -> Iterable[Text]:
         return
     bid = f"{quote.bid_quantity} at {quote.bid_price}" if quote.bid_price else "nothing"
     ask = f"{quote.ask_quantity} at {quote.ask_price}" if quote.ask_price else "nothing"
-    yield Text(
-        f"quotes: buy {bid}, sell {ask}; fair {quote.fair_value:.10g}, skew {quote.skew:.6g}"
-    )
+    is_quoting = desk.kill.state == KillState.ARMED and not desk.frozen_why
+    name = "quotes" if is_quoting else "last quotes, which work no more"
+    reasons = f"fair {quote.fair_value:.10g}, skew {quote.skew:.6g}"
+    yield Text(f"{name}: buy {bid}, sell {ask}; {reasons}")
     for each in quote.clamps:
         yield Text(f"  changed: {each}", style="dim")
     for each in quote.risk:
