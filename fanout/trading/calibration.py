@@ -7,7 +7,7 @@ A quote at a distance d from the mid, first in its queue, is hit at the rate
 The fit counts the taker orders that reach at least d: N(d), over T seconds and both sides
 (`arrivals`). With levels d0 < d1 < ... < dJ that are w apart, the orders of each band between two
 levels, and those beyond the last, are independent and Poisson. The maximum of their likelihood has
-a closed form:
+a closed form. Prices are on ticks, so w is a whole number of them:
 
     p = (N(d1) + ... + N(dJ)) / (N(d0) + ... + N(dJ-1))
     k = -ln(p) / w
@@ -256,12 +256,13 @@ def _levels(
         )
     if farthest is None:
         farthest = reaches[-max(int(reaching * FAR_PART), 1)]
-    width = -(-(farthest - nearest) // (MAX_BANDS * tick)) * tick
+    whole_tick = 2 * tick
+    width = -(-(farthest - nearest) // (MAX_BANDS * whole_tick)) * whole_tick
     levels = list(range(nearest, farthest + 1, width)) if width > 0 else []
     if len(levels) < 3:
         raise FitError(
             f"from {float(nearest * unit):g} to {float(farthest * unit):g} there are "
-            f"{len(levels)} distances half a tick apart, and 3 are needed to see a decay: give "
+            f"{len(levels)} distances a tick apart, and 3 are needed to see a decay: give "
             "more records, or other distances"
         )
     return levels

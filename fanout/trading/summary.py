@@ -179,7 +179,7 @@ class SymbolSummary:
     def figures(self) -> SymbolFigures:
         """All of it, once `end` was called."""
         points = self._points.kept
-        if points and points[-1].time_ns < self._last_ns:
+        if self._last_ns and (not points or points[-1].time_ns < self._last_ns):
             points = [*points, self._point()]
         return SymbolFigures(
             venue=self._venue,

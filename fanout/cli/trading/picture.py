@@ -16,7 +16,7 @@ from fanout.cli.outcome import OutputError
 from fanout.cli.saving.aside import Aside, require_free
 from fanout.clients.columns.frames import needed
 from fanout.config.moment import moment_text
-from fanout.errors import UsageError
+from fanout.errors import ConfigError, UsageError
 from fanout.trading.figures import RunFigures, SymbolFigures
 
 _STYLES: Final = {"conservative": "-", "probabilistic": "--"}
@@ -42,6 +42,8 @@ def draw(figures: RunFigures, target: Path, *, force: bool) -> None:
     if len(figures.symbols) > 1:
         names = ", ".join(each.symbol for each in figures.symbols)
         raise UsageError(f"--picture shows one symbol: choose with --symbol one of {names}")
+    if not figures.symbols[0].over_time:
+        raise ConfigError(f"{figures.symbols[0].symbol}: nothing reported yet, so nothing to draw")
     needed("matplotlib", f"--picture {target}")
     figure = _drawn(figures.symbols[0])
     aside = Aside(target)

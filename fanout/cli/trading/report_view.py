@@ -29,6 +29,9 @@ def show(figures: RunFigures) -> Iterator[str]:
 
 
 def _symbol(figures: SymbolFigures) -> Iterator[str]:
+    if not figures.over_time:
+        yield f"{figures.symbol} at {figures.venue}: nothing reported yet"
+        return
     yield from _head(figures)
     yield ""
     yield from _lines(_table(["", *(each.model for each in figures.models)], _rows(figures)))
@@ -45,8 +48,8 @@ def _head(figures: SymbolFigures) -> Iterator[str]:
         f"{figures.symbol} at {figures.venue}: {moment_text(figures.first_ns)} to "
         f"{moment_text(figures.last_ns)}, {span(figures.observed_s)}{starts}"
     )
-    frozen = f"{figures.freezes:,} times, {span(figures.frozen_s)}" if figures.freezes else "never"
-    yield f"{figures.quotes:,} changes of the quotes; fills frozen: {frozen}"
+    frozen = f"{figures.freezes:,}, for {span(figures.frozen_s)}" if figures.freezes else "none"
+    yield f"{figures.quotes:,} changes of the quotes; freezes of fills: {frozen}"
     if figures.refusals:
         counts = ", ".join(f"{name} {count:,}" for name, count in figures.refusals.items())
         yield f"limits that began to refuse: {counts}"

@@ -82,11 +82,11 @@ def test_k_follows_from_the_counts_by_hand() -> None:
             world.arrivals.times.append(world.arrivals.observed_ns * at // count)
     made = fit(world, nearest=2 * 20, farthest=2 * 60)
     steps = [round(each.distance * 100) for each in made.levels]
-    assert (steps[0], steps[-1], steps[1] - steps[0]) == (20, 60, 5)
+    assert (steps[0], steps[-1], steps[1] - steps[0]) == (20, 60, 10)
     orders = [each.orders for each in made.levels]
     assert orders[0] == 500
     assert orders[-1] == 50
-    assert made.k == pytest.approx(log(sum(orders[:-1]) / sum(orders[1:])) / 0.05)
+    assert made.k == pytest.approx(log(sum(orders[:-1]) / sum(orders[1:])) / 0.1)
     rate = 500 / (2 * made.observed_s)
     assert made.a == pytest.approx(rate * exp(made.k * 0.2))
 

@@ -190,3 +190,26 @@ def test_what_cannot_be_asked_for_is_a_usage_error(
     done = at_once("paper", "report", str(journal), *options)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+def test_a_symbol_of_which_nothing_was_reported_is_named(tmp_path: Path) -> None:
+    run = traded()
+    run.entries[0] = replace(run.entries[0], instruments=(BTC, replace(BTC, symbol="ETHUSDT")))
+    run.write(tmp_path / "run")
+    done = at_once("paper", "report", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "ETHUSDT at test: nothing reported yet"
+    picture = ("--picture", str(tmp_path / "run.png"))
+    done = at_once("paper", "report", str(tmp_path / "run"), *picture)
+    assert done.returncode == 2
+    assert "choose with --symbol one of BTCUSDT, ETHUSDT" in done.stderr
+    done = at_once("paper", "report", str(tmp_path / "run"), *picture, "--symbol", "ETHUSDT")
+    assert done.returncode == 78
+    assert "nothing to draw" in done.stderr
+
+
+def test_a_run_without_a_mid_is_shown(tmp_path: Path) -> None:
+    run = Run(BTC).trust(True, 5)
+    done = at_once("paper", "report", str(run.write(tmp_path / "run")))
+    assert done.returncode == 0, done.stderr
+    assert "freezes of fills: 1, for 0.0s" in done.stdout
