@@ -21,6 +21,7 @@ from fanout.protocol.book_records import Level
 from fanout.trading.errors import LimitsError, StrategyError, TransitionError
 from fanout.trading.kill import KillCause, KillSwitch
 from fanout.trading.limits import Check, Limits
+from fanout.trading.marks import Marks
 from fanout.trading.paper import PaperExchange
 from fanout.trading.quoting import Quoter
 from fanout.trading.reports import Fill, QuoteReport, Report, RiskDecision
@@ -51,7 +52,8 @@ class DeskSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class Desk:
     """A strategy on one symbol. Several desks may share an exchange, each with a symbol of its own:
-    then the caller hands each record to the exchange once, and the reports to `answer` of all.
+    then the caller hands each record to the exchange once, and the reports to `meet` and `answer`
+    of all.
 
     `kill` and `risk` are those of an earlier run, where there was one."""
 
@@ -82,6 +84,7 @@ class Desk:
         self._update_id = 0
         self._updated_ns = 0
         self._quoted: QuoteReport | None = None
+        self._marks = Marks(symbol)
         self._retry_ns: int | None = None
         self._was_trusted = False
         self._watches_age = Check.STALE_DATA in limits.kills
@@ -116,38 +119,49 @@ class Desk:
     @property
     def wake_ns(self) -> float:
         """When the desk has something to do even if no record comes, infinity if it has not: a
-        quote reaches its minimum life, or data that is stale kills."""
-        retry_ns = float("inf") if self._retry_ns is None else self._retry_ns
+        quote reaches its minimum life, data that is stale kills, or prices are to be reported."""
+        wake_ns = self._marks.due_ns + 1
+        if self._retry_ns is not None:
+            wake_ns = min(wake_ns, self._retry_ns)
         limit = self._limits.stale_ms
         if limit is None or not self._watches_age or not self.kill.is_armed or self._risk is None:
-            return retry_ns
+            return wake_ns
         bid, ask, _, why = self._seen or (None, None, 0, "")
         if why or bid is None or ask is None:
-            return retry_ns
-        return min(retry_ns, self._updated_ns + limit * 1_000_000 + 1)
+            return wake_ns
+        return min(wake_ns, self._updated_ns + limit * 1_000_000 + 1)
 
     # What comes in.
 
     def take(self, record: Received) -> list[Report]:
         """Hand a record to the exchange, and answer. Returns all that it caused, in order."""
         reports = self.exchange.take(record)
-        return reports + self.answer(reports)
+        return [*self.meet(reports), *reports, *self.answer(reports)]
 
     def advance(self, now_ns: int) -> list[Report]:
         """Let time pass without a record, and answer. Returns all that it caused, in order."""
         reports = self.exchange.advance(now_ns)
-        return reports + self.answer(reports)
+        return [*self.meet(reports), *reports, *self.answer(reports)]
+
+    def meet(self, reports: list[Report]) -> list[Report]:
+        """What belongs in front of the reports of the exchange, ahead of the answer to them: the
+        best prices that fills among them met."""
+        return self._marks.before(reports) if reports else []
 
     def answer(self, reports: list[Report]) -> list[Report]:
         """Answer the newest record, of which these are the reports of the exchange. Returns what
         the answer caused, without these."""
         said: list[Report] = []
+        top, now_ns = self._top(), self.exchange.now_ns
+        is_paused = self._book.is_paused and not top[3]
+        is_news = reports or top != self._seen or now_ns > self._marks.due_ns
+        if is_news and not is_paused:
+            said += self._marks.after(top, now_ns)
         for report in reports:
             if type(report) is Fill and report.symbol == self.symbol:
                 self._tell(report, said)
-        top, now_ns = self._top(), self.exchange.now_ns
         is_due = self._retry_ns is not None and now_ns >= self._retry_ns
-        if self._book.is_paused and not top[3]:
+        if is_paused:
             self._seen = None  # the rest of an update is about to come, and decides
         elif reports or is_due or top != self._seen:
             self._seen = top
@@ -156,6 +170,10 @@ class Desk:
             self._watch(said)
         self._prove(said)
         return said
+
+    def mark(self) -> list[Report]:
+        """The best prices of now, where none was reported since they came: for the end of a run."""
+        return self._marks.newest(self.exchange.now_ns)
 
     def _top(self) -> _Top:
         book = self._book

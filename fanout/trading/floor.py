@@ -217,6 +217,8 @@ class Floor:
         self.next_ns = min((each for each in times if each > self._event_ns), default=_NEVER)
 
     def _answer_all(self, stream: int, reports: list[Report], said: list[Report]) -> None:
+        for seat in self._of_stream[stream]:
+            said += seat.desk.meet(reports)
         said += reports
         for seat in self._of_stream[stream]:
             symbol = seat.desk.symbol
