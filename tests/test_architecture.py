@@ -172,6 +172,7 @@ ALLOWED: dict[str, set[str]] = {
     "fanout/cli/trading": {
         "fanout.analytics",
         "fanout.cli",
+        "fanout.clients.columns.frames",
         "fanout.clients.outcomes",
         "fanout.config",
         "fanout.errors",

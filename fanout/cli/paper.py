@@ -2,7 +2,9 @@
 
 import typer
 
+from fanout.cli.trading.calibrate import calibrate
 from fanout.cli.trading.kill import kill, reset
+from fanout.cli.trading.report import report
 from fanout.cli.trading.run import run
 from fanout.cli.trading.status import status
 
@@ -16,3 +18,5 @@ paper.command("run")(run)
 paper.command("kill")(kill)
 paper.command("reset")(reset)
 paper.command("status")(status)
+paper.command("report")(report)
+paper.command("calibrate")(calibrate)

@@ -40,3 +40,10 @@ class TokenBucket:
             return False
         self._level -= _TOKEN
         return True
+
+    def ready_ns(self, now_ns: int) -> int | None:
+        """When the next token is there; None for a bucket that never has one."""
+        if self._capacity < _TOKEN or not self._rate:
+            return None
+        missing = 0 if self.has_token(now_ns) else _TOKEN - self._level
+        return now_ns - (-missing // self._rate)

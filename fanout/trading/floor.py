@@ -26,7 +26,7 @@ from fanout.trading.desk import Desk, DeskSettings
 from fanout.trading.earlier import Earlier
 from fanout.trading.kill import KillCause, KillState, KillSwitch
 from fanout.trading.limits import Limits
-from fanout.trading.paper import OrderNumbers, PaperExchange
+from fanout.trading.paper import OrderNumbers, PaperExchange, time_of
 from fanout.trading.reports import AccountReport, Fill, QuoteReport, Report
 from fanout.trading.settings import ExchangeSettings
 from fanout.trading.strategies.base import Strategy
@@ -72,12 +72,15 @@ class Floor:
     ) -> None:
         self.now_ns = 0
         """The newest time that has passed everywhere, unix ns."""
+        self._event_ns = 0
+        """The time of the newest record or event. Heartbeats move `now_ns` beyond it, and a journal
+        has none of them. So nothing that is reported may depend on more than this."""
         numbers, streams = OrderNumbers(), 1 + max(each.stream for each in plans)
         self.exchanges = tuple(
             PaperExchange(settings, _symbols(plans, stream), numbers=numbers)
             for stream in range(streams)
         )
-        self._next_ns = _NEVER
+        self.next_ns = _NEVER
         """No event is due before that."""
         self._has_begun = False
         """Whether a record with a time has come. The book with which a stream begins has none, and
@@ -111,7 +114,7 @@ class Floor:
             seat = _Seat(desk, plan.instrument, None if left is None else left.quote)
             self._seats[symbol] = seat
             self._of_stream[plan.stream].append(seat)
-        self.now_ns = earlier.newest_ns
+        self.now_ns = self._event_ns = earlier.newest_ns
         for seat in self._seats.values():
             said += self._stop_again(seat.desk)
         self._note_due()
@@ -150,16 +153,17 @@ class Floor:
     def take(self, stream: int, record: Received) -> list[Report]:
         """Take the next record of a stream. Returns all that it and the time before it caused."""
         said: list[Report] = []
-        received_ns = getattr(record, "received_ns", 0)
-        if received_ns > self.now_ns:
-            if received_ns >= self._next_ns:
-                self._pass_until(received_ns, said)
-            self.now_ns = received_ns
+        time_ns = time_of(record)
+        if time_ns > self._event_ns:
+            if time_ns >= self.next_ns:
+                self._pass_until(time_ns, said)
+            self._event_ns = time_ns
+            self.now_ns = max(self.now_ns, time_ns)
         if not self._has_begun:
             return [*said, *self._begin(stream, record)]
         exchange = self.exchanges[stream]
-        if exchange.now_ns < self.now_ns and len(self.exchanges) > 1:
-            exchange.advance(self.now_ns)
+        if exchange.now_ns < self._event_ns and len(self.exchanges) > 1:
+            exchange.advance(self._event_ns)
         reports = exchange.take(record)
         if isinstance(record, _OF_ONE_SYMBOL) and not reports:
             seat = self._seats.get(record.instrument.symbol)
@@ -167,6 +171,8 @@ class Floor:
                 self._answer(seat, reports, said)
         else:
             self._answer_all(stream, reports, said)
+        if self.next_ns <= self.now_ns:
+            self._pass_until(self.now_ns, said)
         return said
 
     def _begin(self, stream: int, record: Received) -> list[Report]:
@@ -186,7 +192,7 @@ class Floor:
         """Let time pass without a record: every stream has shown all that it has until `now_ns`."""
         said: list[Report] = []
         if now_ns > self.now_ns:
-            if now_ns >= self._next_ns:
+            if now_ns >= self.next_ns:
                 self._pass_until(now_ns, said)
             self.now_ns = now_ns
         return said
@@ -195,20 +201,23 @@ class Floor:
         """Do what is due until then, each thing at its own time."""
         while True:
             self._note_due()
-            due_ns = self._next_ns
+            due_ns = self.next_ns
             if due_ns > now_ns:
                 return
-            self.now_ns = max(self.now_ns, int(due_ns))
+            self._event_ns = int(due_ns)
+            self.now_ns = max(self.now_ns, self._event_ns)
             for stream, exchange in enumerate(self.exchanges):
-                self._answer_all(stream, exchange.advance(self.now_ns), said)
+                self._answer_all(stream, exchange.advance(self._event_ns), said)
 
     def _note_due(self) -> None:
         """What is due already is not waited for: it has had its turn."""
         times = [each.next_due_ns + 1 for each in self.exchanges]
         times += [seat.desk.wake_ns for seat in self._seats.values()]
-        self._next_ns = min((each for each in times if each > self.now_ns), default=_NEVER)
+        self.next_ns = min((each for each in times if each > self._event_ns), default=_NEVER)
 
     def _answer_all(self, stream: int, reports: list[Report], said: list[Report]) -> None:
+        for seat in self._of_stream[stream]:
+            said += seat.desk.meet(reports)
         said += reports
         for seat in self._of_stream[stream]:
             symbol = seat.desk.symbol
@@ -220,7 +229,7 @@ class Floor:
         if not self._has_begun:
             said += desk.prove()
             return
-        answers = desk.answer(reports)[len(reports) :]
+        answers = desk.answer(reports)
         if answers:
             said += answers
             for each in answers:
@@ -228,17 +237,17 @@ class Floor:
                     seat.quote = each
         self._account(seat, reports, said)
         wake_ns = min(desk.wake_ns, desk.exchange.next_due_ns + 1)
-        if wake_ns < self._next_ns:
-            self._next_ns = wake_ns
+        if wake_ns < self.next_ns:
+            self.next_ns = wake_ns
 
     def _account(self, seat: _Seat, reports: list[Report], said: list[Report]) -> None:
         """Report the account and the positions after a fill, and now and again."""
-        now_ns = self.now_ns
+        desk = seat.desk
+        now_ns = desk.exchange.now_ns
         is_filled = reports and any(type(each) is Fill for each in reports)
         if not is_filled and now_ns - seat.account_ns < ACCOUNT_EVERY_NS:
             return
         seat.account_ns = now_ns
-        desk = seat.desk
         record = desk.risk_record
         if record == seat.account and not is_filled:
             return

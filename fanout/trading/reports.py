@@ -134,6 +134,17 @@ class QuoteReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     risk: tuple[str, ...] = ()
 
 
+class Mark(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The best prices of a symbol, from `since_ns` on. None where the book has none, or while fills
+    are frozen. When a desk reports one: see `marks`."""
+
+    time_ns: int
+    symbol: str
+    bid: int | None
+    ask: int | None
+    since_ns: int
+
+
 class AccountReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What the limits of losses remember of a symbol: `fanout.trading.risk.RiskRecord`. It is
     reported so that a restart does not forget a loss. Amounts are integers at `Money.exponent`."""
@@ -155,5 +166,6 @@ Report = (
     | KillReport
     | QuoteReport
     | AccountReport
+    | Mark
 )
 """All that goes into the journal of a run."""

@@ -10,11 +10,9 @@ the order.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import Final
 
 from fanout.protocol.instrument import Instrument
-from fanout.trading.money import Money
 from fanout.trading.orders import OrderEvent, OrderRequest, OrderState
 from fanout.trading.own_order import MODELS, OwnOrder
 from fanout.trading.position import Position
@@ -50,7 +48,7 @@ class Past:
         self.last_id = max(self.last_id, report.order_id)
         if isinstance(report, Fill):
             position = self.positions[report.model]
-            fee = _amount(position.money, report.fee)
+            fee = position.money.amount(report.fee)
             position.fill(report.side, report.price, report.quantity, fee)
         elif report.order_id not in self.orders and not report.state.is_over:
             self.orders[report.order_id] = _order(report)
@@ -93,8 +91,3 @@ def _order(report: OrderReport) -> OwnOrder:
         time_in_force=report.time_in_force,
     )
     return OwnOrder(report.order_id, request, report.time_ns)
-
-
-def _amount(money: Money, text: str) -> int:
-    """The amount that `Money.text` wrote."""
-    return int(Fraction(text) / Fraction(10) ** money.exponent)

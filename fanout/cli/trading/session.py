@@ -11,6 +11,7 @@ from typing import Final
 from fanout.analytics.errors import AnalyticsError
 from fanout.analytics.merge import Merged
 from fanout.cli.outcome import OutputError, say
+from fanout.cli.trading.calibrations import with_calibrations
 from fanout.cli.trading.files import KILL, RunFiles
 from fanout.errors import ConfigError
 from fanout.protocol.constants import DataKinds
@@ -174,9 +175,11 @@ class Session:
         """A desk for each symbol, at the one input that has it."""
         for name, header in zip(self._streams, headers, strict=True):
             self._require_fit(name, header)
-        return [
-            plan_of(self._config, *self._found(symbol, headers)) for symbol in self._config.symbols
-        ]
+        found = {symbol: self._found(symbol, headers) for symbol in self._config.symbols}
+        config = with_calibrations(
+            self._config, self.venue, [instrument for _, instrument in found.values()]
+        )
+        return [plan_of(config, *each) for each in found.values()]
 
     def _require_fit(self, name: str, header: Header) -> None:
         venue = self._config.venue or self._venue_before or self.venue or header.venue

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fanout.clients.outcomes import Disconnected
-from fanout.protocol import Instrument
+from fanout.protocol import FeedState, Instrument, Loss
 from fanout.trading.desk import DeskSettings
 from fanout.trading.earlier import Earlier
 from fanout.trading.errors import LimitsError, TransitionError
@@ -158,6 +158,43 @@ def test_time_that_passes_by_heartbeats_changes_nothing(seed: int, beats: int) -
 
     assert said == played(once, records)
     assert kinds(said, OrderReport)
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+@pytest.mark.parametrize("seed", range(5))
+def test_heartbeats_before_a_loss_change_nothing(
+    seed: int, streams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss has no time, and what is reported of it has that of the newest record or event."""
+    monkeypatch.setattr("fanout.trading.floor.ACCOUNT_EVERY_NS", 2 * MS)
+    plans = [plan(), plan(Y, stream=1)][:streams]
+    once, beaten = Floor(SETTINGS, plans), Floor(SETTINGS, plans)
+    said, expected = [], []
+    for each, following in pairwise(walk(seed)):
+        if isinstance(each, Loss) and beaten.now_ns:
+            # Further than that an acknowledgement would come before the loss, and not after it.
+            newest_ns = following.received_ns  # type: ignore[attr-defined]
+            said += beaten.advance(int(min(beaten.next_ns, newest_ns)) - 1)
+        for stream in range(streams):
+            said += beaten.take(stream, each)  # type: ignore[arg-type]
+            expected += once.take(stream, each)  # type: ignore[arg-type]
+    assert said == expected
+    assert kinds(said, AccountReport)
+
+
+def test_a_silence_before_a_status_passes_in_a_journal_too() -> None:
+    """Live the order is acknowledged in the silence, and so it is in a journal: a Status has a
+    time."""
+    tape = Tape()
+    tape.book([(100, 9)])
+    tape.ms += 5_000
+    tape.status(FeedState.STALE)
+    live, replayed = Floor(SETTINGS, [plan()]), Floor(SETTINGS, [plan()])
+    said = played(live, tape.records[:-1])
+    said += live.advance((tape.ms - 1) * MS)
+    said += live.take(0, tape.records[-1])  # type: ignore[arg-type]
+    assert said == played(replayed, tape.records)
+    assert [each.state.name for each in kinds(said, OrderReport)[-1:]] == ["CANCELLING"]  # type: ignore[attr-defined]
 
 
 def test_data_that_is_stale_kills_at_its_time_although_nothing_comes() -> None:

@@ -228,7 +228,7 @@ def test_a_kill_file_that_is_there_at_the_start_lets_nothing_be_sent(run: RunFil
     said = [*one.unsaid(), *one.take(merged(0, walk(4, 60)))]
 
     assert kills(said) == [("cancelling", "file"), ("latched", "file")]
-    assert {type(each).__name__ for each in said} == {"KillReport", "Trust"}
+    assert {type(each).__name__ for each in said} == {"KillReport", "Mark", "Trust"}
 
 
 def test_a_reset_while_orders_are_open_is_refused(
