@@ -169,8 +169,9 @@ class Engine(Generic[Row]):
         if self._left is not None:
             rows = rows[: self._left]
             self._left -= len(rows)
-        if any(not each.is_kept for each in self._counts.states):
-            self._counts.lag_ns = max(0, self._wall_ns() - self._consumer.newest_ns)
+        newest_ns = self._consumer.newest_ns
+        if newest_ns and any(not each.is_kept for each in self._counts.states):
+            self._counts.lag_ns = max(0, self._wall_ns() - newest_ns)
         if rows:
             for each in self._outputs:
                 each.add(rows)

@@ -8,7 +8,7 @@ from typing import Final
 
 from fanout.cli.trading.files import COMMAND, KILL, RESET, ask, locked, owner_of, take_away
 from fanout.cli.trading.lines import time_text
-from fanout.cli.trading.standings import NoStandingError, running_standing
+from fanout.cli.trading.standings import NoDesksError, NoStandingError, running_standing
 from fanout.errors import ConfigError, OperatorError, UsageError
 from fanout.trading.errors import TradingError
 from fanout.trading.floor import Floor
@@ -32,7 +32,11 @@ def kill_run(directory: Path, why: str) -> str:
         said = _kept(directory, lambda floor: floor.pull(KillCause.COMMAND, words))
         at = f" at {time_text(said[-1].time_ns)}" if said else ""
         return f"killed{at}: nothing is open; no process runs there"
-    if _until(directory, owner, _is_killed) is None:
+    try:
+        standing = _until(directory, owner, _is_killed)
+    except NoDesksError:
+        return "killed: the run waits for its inputs, and will send nothing"
+    if standing is None:
         raise OperatorError(
             f"process {owner} has not cancelled everything within {WAIT_S:g} s: it will when it "
             f"goes on; to end it now: kill -9 {owner}"
@@ -79,13 +83,15 @@ def _was_reset(standing: Standing, who: str) -> bool:
 
 
 def _until(directory: Path, owner: str, is_so: Callable[[Standing], bool]) -> Standing | None:
-    """Look until it is so. None if it is not within `WAIT_S`."""
+    """Look until it is so. None if it is not within `WAIT_S`. Raises `NoDesksError`."""
     until_s = time.monotonic() + WAIT_S
     while True:
         try:
             standing = running_standing(directory, owner)
             if is_so(standing):
                 return standing
+        except NoDesksError:
+            raise
         except NoStandingError:
             if not (directory / KILL).exists():
                 raise

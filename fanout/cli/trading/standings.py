@@ -22,6 +22,10 @@ class NoStandingError(OperatorError):
     """The process that runs there does not answer."""
 
 
+class NoDesksError(NoStandingError):
+    """The run waits for its inputs, and cannot have an order yet."""
+
+
 def standing_at(place: str) -> Standing:
     """How the run in a directory, or at an address of HTTP, stands. Raises `OperatorError`."""
     if place.startswith(("http://", "https://")):
@@ -45,7 +49,7 @@ def running_standing(directory: Path, owner: str) -> Standing:
 
 def _decoded(body: bytes, place: str) -> Standing:
     if body.strip() == b"{}":
-        raise NoStandingError(f"{place}: the run waits for its inputs, and has no desks yet")
+        raise NoDesksError(f"{place}: the run waits for its inputs, and has no desks yet")
     try:
         return msgspec.json.decode(body, type=Standing)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

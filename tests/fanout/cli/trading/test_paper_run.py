@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -103,6 +104,14 @@ def trading(place: Path, *arguments: str, **extra: str) -> Iterator[Process]:
 def place(tmp_path: Path) -> Path:
     (tmp_path / "paper.toml").write_text(PAPER)
     return tmp_path
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A port on which nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
 
 
 def replayed(place: Path, market: str, *more: str) -> subprocess.CompletedProcess[str]:
@@ -431,6 +440,17 @@ def test_a_reset_needs_a_name(who: str, tmp_path: Path) -> None:
     done = at_once("paper", "reset", str(tmp_path), "--who", who)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "1 to 100 characters" in done.stderr
+
+
+def test_a_run_that_waits_for_its_inputs_can_be_killed(place: Path) -> None:
+    with closed_port() as port, trading(place, f"tcp://127.0.0.1:{port}") as process:
+        process.until_said("trying again")
+        asked = at_once("paper", "status", str(place / "run"))
+        assert (asked.returncode, len(asked.stderr.splitlines())) == (1, 1)
+        assert "the run waits for its inputs, and has no desks yet" in asked.stderr
+        killed = at_once("paper", "kill", str(place / "run"))
+        assert killed.stdout == "killed: the run waits for its inputs, and will send nothing\n"
+        assert process.end(signal.SIGINT) == 130
 
 
 def test_nothing_is_reset_that_was_not_pulled(place: Path, market: str) -> None:
