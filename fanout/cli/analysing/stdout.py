@@ -39,6 +39,11 @@ class LinesOutput:
             os.fstat(descriptor), os.stat(os.devnull)
         )
 
+    @property
+    def unwritten(self) -> int:
+        """How many lines the next `flush` writes."""
+        return len(self._pending)
+
     async def flush(self) -> None:
         """See `Output.flush`. Raises `BrokenPipeError` once the reader has left, and
         `OutputError`."""

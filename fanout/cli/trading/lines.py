@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import trio
 
 from fanout.cli.analysing.stdout import LinesOutput
 from fanout.protocol.constants import Side
@@ -9,6 +12,12 @@ from fanout.protocol.instrument import Instrument
 from fanout.trading.journal import encode
 from fanout.trading.kill import KillState
 from fanout.trading.reports import Fill, KillReport, Report, RiskDecision, Trust
+
+MOST_LINES: Final = 10_000
+"""Lines that wait for a reader who is slow: two megabytes."""
+
+LAST_S: Final = 1.0
+"""How long the last lines may take to be written."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -79,3 +88,47 @@ class JsonOutput(LinesOutput):
     def add(self, rows: Sequence[Report]) -> None:
         """See `Output.add`."""
         self._pending += map(encode, rows)
+
+
+class PatientOutput:
+    """Keeps a slow reader of standard output from holding up a run on a live stream: what is beyond
+    `MOST_LINES` is dropped, and counted. The journal has all of it. A run on a journal waits."""
+
+    def __init__(self, inner: WordsOutput | JsonOutput, waits: Callable[[], bool]) -> None:
+        self.dropped = 0
+        """Reports that were not printed."""
+        self._inner = inner
+        self._waits = waits
+        self._arrived = trio.Event()
+        self._lock = trio.Lock()
+        """Of who writes."""
+
+    def add(self, rows: Sequence[Report]) -> None:
+        """See `Output.add`."""
+        if self._inner.unwritten > MOST_LINES and not self._waits():
+            self.dropped += len(rows)
+        else:
+            self._inner.add(rows)
+
+    async def flush(self) -> None:
+        """See `Output.flush`. On a live stream it leaves the writing to `run`."""
+        if self._waits():
+            await self._write()
+        else:
+            self._arrived.set()
+
+    async def run(self) -> None:
+        """Write until cancelled. Raises as `LinesOutput.flush`."""
+        while True:
+            await self._arrived.wait()
+            self._arrived = trio.Event()
+            await self._write()
+
+    async def end(self) -> None:
+        """Write what is left, for as long as `LAST_S`."""
+        with trio.move_on_after(LAST_S):
+            await self._write()
+
+    async def _write(self) -> None:
+        async with self._lock:
+            await self._inner.flush()

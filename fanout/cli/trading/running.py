@@ -13,8 +13,7 @@ from fanout.analytics.merge import Merger
 from fanout.cli.analysing.consume import first_of, telling
 from fanout.cli.analysing.engine import Engine
 from fanout.cli.analysing.figures import Counts, StreamState
-from fanout.cli.analysing.output import Output
-from fanout.cli.analysing.stdout import LinesOutput, stdout_descriptor
+from fanout.cli.analysing.stdout import stdout_descriptor
 from fanout.cli.inputs import Batches, trio_client
 from fanout.cli.memory import freeze
 from fanout.cli.outcome import OutputError, say
@@ -22,7 +21,7 @@ from fanout.cli.source import Source
 from fanout.cli.termination import end_on_signals
 from fanout.cli.trading.files import SOCKET, RunFiles
 from fanout.cli.trading.history import HistoryThenLive
-from fanout.cli.trading.lines import JsonOutput, WordsOutput
+from fanout.cli.trading.lines import JsonOutput, PatientOutput, WordsOutput
 from fanout.cli.trading.session import Session
 from fanout.cli.trading.watch import Watch
 from fanout.clients.outcomes import without_password
@@ -106,15 +105,15 @@ class Trading:
             nursery.cancel_scope.cancel()
 
     async def _trade(self, ending: trio.CancelScope) -> None:
+        output = self._output()
         counts = Counts(
             self._session,
             self._merger,
             self._states,
-            dropped=lambda: 0,
+            dropped=lambda: output.dropped,
             clock=trio.current_time,
             noun="reports",
         )
-        output = self._output()
         async with AsyncExitStack() as opened:
             streams = [
                 await opened.enter_async_context(self._open(index, each))
@@ -147,7 +146,7 @@ class Trading:
         self,
         engine: Engine[Report],
         watch: Watch,
-        output: Output[Report],
+        output: PatientOutput,
         counts: Counts,
         ending: trio.CancelScope,
     ) -> Exception | None:
@@ -166,18 +165,19 @@ class Trading:
         return failure or engine.failure
 
     @asynccontextmanager
-    async def _watching(self, watch: Watch, output: Output[Report]) -> AsyncIterator[None]:
+    async def _watching(self, watch: Watch, output: PatientOutput) -> AsyncIterator[None]:
         """Have files, signals and the time looked at within the block."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch.heed_signal)
             nursery.start_soon(watch.run)
             nursery.start_soon(self._say_others, output)
+            nursery.start_soon(output.run)
             yield
             nursery.cancel_scope.cancel()
         output.add(self._session.unsaid())
-        await output.flush()
+        await output.end()
 
-    async def _say_others(self, output: Output[Report]) -> None:
+    async def _say_others(self, output: PatientOutput) -> None:
         """Print what did not come of a record."""
         while True:
             await trio.sleep(SAY_S)
@@ -205,12 +205,10 @@ class Trading:
         state.is_kept = False
         say(f"the journal is read: going on live at {state.address}")
 
-    def _output(self) -> Any:
+    def _output(self) -> PatientOutput:
         descriptor = stdout_descriptor()
-        output: LinesOutput = JsonOutput(descriptor)
-        if not self._as_json:
-            output = WordsOutput(descriptor, self._named)
-        return output
+        inner = JsonOutput(descriptor) if self._as_json else WordsOutput(descriptor, self._named)
+        return PatientOutput(inner, lambda: all(each.is_kept for each in self._states))
 
     def _named(self, symbol: str) -> Any:
         assert self._session.floor is not None, "it has reported"

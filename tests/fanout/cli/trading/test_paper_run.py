@@ -16,7 +16,7 @@ import pytest
 
 from fanout.cli.trading import killing
 from fanout.net import local
-from fanout.trading.journal import Started, file_name, reports_of
+from fanout.trading.journal import Started, file_name, files_in, reports_of
 from fanout.trading.reports import Fill, KillReport, OrderReport
 from tests.fanout.cli.processes import (
     FANOUT,
@@ -328,6 +328,21 @@ def test_a_strategy_that_raises_stops_its_desk_and_the_others_live_on(
         assert btc["kill"]["state"] == "armed"
         assert eth["kill"]["why"] == "the strategy's quote() raised RuntimeError: my own mistake"
         assert process.end(signal.SIGINT) == 130
+
+
+def test_a_reader_who_is_slow_holds_up_neither_trading_nor_a_kill(place: Path, url: str) -> None:
+    with trading(place, url, "--format", "json") as process:
+        # A pipe holds some three hundred lines, which nobody reads here.
+        until(place, lambda now: bool(now["is_running"]) and _newest_order(now) > 200)
+        killed = at_once("paper", "kill", str(place / "run"))
+        assert killed.stdout == "killed: nothing is open\n"
+        assert process.end(signal.SIGINT) == 130
+    written = b"".join(path.read_bytes() for path in files_in(place / "run"))
+    assert len(written) > 2 * 65_536
+
+
+def _newest_order(now: dict[str, Any]) -> int:
+    return max([each["order_id"] for desk in now["desks"] for each in desk["orders"]], default=0)
 
 
 # Ends.

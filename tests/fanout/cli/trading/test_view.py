@@ -1,9 +1,12 @@
 """What a run on paper shows to people: lines as it happens, and tables of how it stands."""
 
+import os
+
 import pytest
+import trio
 from msgspec.structs import replace
 
-from fanout.cli.trading.lines import line_of
+from fanout.cli.trading.lines import MOST_LINES, PatientOutput, WordsOutput, line_of
 from fanout.cli.trading.view import rendered
 from fanout.protocol import Instrument
 from fanout.trading.floor import Floor
@@ -123,3 +126,28 @@ def test_a_run_that_has_not_begun_is_shown_as_it_is() -> None:
 
     assert "X  no market  trading" in text
     assert "fills are frozen: no whole book has come yet" in text
+
+
+def test_lines_for_a_slow_reader_are_dropped_live_and_waited_for_from_a_journal() -> None:
+    reading, writing = os.pipe()
+    is_kept = True
+    output = PatientOutput(WordsOutput(writing, named), lambda: is_kept)
+    report = Trust(time_ns=AT, symbol="BTCUSDT", is_frozen=False, why="")
+
+    async def main() -> None:
+        output.add([report])
+        await output.flush()
+        assert os.read(reading, 65_536).endswith(b" fills go on\n")
+        nonlocal is_kept
+        is_kept = False
+        for _ in range(MOST_LINES // 100 + 5):
+            output.add([report] * 100)
+            await output.flush()
+        assert output.dropped == 4 * 100
+        with trio.move_on_after(0.01) as waited:
+            await output.run()
+        assert waited.cancelled_caught
+
+    trio.run(main)
+    os.close(reading)
+    os.close(writing)
