@@ -62,6 +62,7 @@ QUIET_NS: Final = 2 * 10**9
 """A report has the time of the newest record, which is older than that of a lost connection."""
 REPLAY_S: Final = 600.0
 LOOK_S: Final = 0.05
+START_AGAIN_S: Final = 1.0
 PAGE_BYTES: Final = os.sysconf("SC_PAGESIZE")
 MOST_GROWTH: Final = 1.5
 SPARE_BYTES: Final = 30 * 2**20
@@ -166,11 +167,19 @@ class Kept:
             async with serving(*self._words, log=self._log(self.starts), env=environment()) as each:
                 self.process = each
                 if started is not None:
-                    host, _, port = (await each.address("tcp"))[6:].partition(":")
-                    started.target = (host, int(port))
+                    await self._lead(started, each)
                 while each.is_running:  # noqa: ASYNC110  a process
                     await trio.sleep(LOOK_S)
                 self.codes[await each.wait()] += 1
+
+    async def _lead(self, started: Proxy, process: Service) -> None:
+        try:
+            host, _, port = (await process.address("tcp"))[6:].partition(":")
+        except AssertionError:
+            # The exchange refuses for a while, and a service that cannot begin ends.
+            await trio.sleep(START_AGAIN_S)
+        else:
+            started.target = (host, int(port))
 
     def kill(self) -> None:
         """Kill it, as a machine does that runs out of memory."""

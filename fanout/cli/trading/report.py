@@ -9,6 +9,7 @@ import typer
 from fanout.cli.outcome import emit, exit_codes, say
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
+from fanout.trading.config import DEFAULT_JOURNAL
 
 if TYPE_CHECKING:
     from fanout.trading.figures import RunFigures
@@ -18,8 +19,8 @@ _MODELS = ("conservative", "probabilistic", "both")
 
 def report(
     directory: Annotated[
-        Path, typer.Argument(help="The journal of a run, or one of its files.", metavar="DIR")
-    ],
+        Path, typer.Argument(help="The journal of a run, or one of its files.", metavar="[DIR]")
+    ] = Path(DEFAULT_JOURNAL),
     symbol: Annotated[
         str | None, typer.Option(help="Of one symbol only.", metavar="SYMBOL")
     ] = None,
@@ -42,6 +43,7 @@ def report(
 ) -> None:
     """Report on a run on paper: profit in parts, fill ratios, adverse selection, drawdown.
 
+    Example: fanout paper report
     Example: fanout paper report runs/btc --picture btc.png
 
     Both fill models are shown side by side: the truth is likely between them. A run

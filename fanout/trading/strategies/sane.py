@@ -89,7 +89,7 @@ def _finite(name: str, value: object) -> float:
     number = float(value)  # type: ignore[arg-type]
     if not math.isfinite(number):
         raise StrategyError(f"the {name} is {number}")
-    return number
+    return number + 0.0  # without the sign of a zero
 
 
 def _reasons(clamps: object) -> tuple[str, ...]:

@@ -327,15 +327,17 @@ class UnspeakableError(Exception):
         wants(bids=((100, 1),)),
         wants(bids=[[Number(100), Number(1)]]),
         wants(bids=(Quoted(100, 1),), fair_value=Fraction(1, 2), skew=Decimal(1)),
+        wants(bids=(Quoted(100, 1),), skew=-0.0),
         wants(bids=(Quoted(100, 1),), clamps=(object(), "\ud800", "long" * 1000)),
     ],
-    ids=["pairs", "lists", "numbers", "reasons"],
+    ids=["pairs", "lists", "numbers", "zero", "reasons"],
 )
 def test_quotes_of_other_types_work_and_fit_the_journal(quotes: Quotes) -> None:
     world = DeskWorld(Given(quotes))
     assert world.working() == [("BID", 100, 1)]
     read = msgspec.json.decode(msgspec.json.encode(world.said), type=list[Report])
     assert read == world.said
+    assert b"-0.0" not in msgspec.json.encode(world.said)
     assert all(len(each) <= 500 for each in world.of(QuoteReport)[0].clamps)
 
 
