@@ -43,6 +43,7 @@ class Market:
     reports."""
 
     __slots__ = (
+        "_has_changed",
         "_is_steady",
         "_ladders",
         "_say",
@@ -72,6 +73,8 @@ class Market:
         """Why fills are frozen, empty if they are not."""
         self._units: object = None
         """The units of the first book. Orders and positions are in them."""
+        self._has_changed = False
+        """Whether a record was in other units."""
         self._is_steady = False
         """Whether the levels are those of the book before the update that comes now."""
 
@@ -127,6 +130,8 @@ class Market:
         levels = ladder.levels
         if not levels:
             return
+        if trade.instrument is not self.book.instrument:
+            self._meet(trade.instrument, now_ns)
         best, price = levels[0].price, trade.price
         if best < price if ladder.is_bid else best > price:
             return
@@ -178,14 +183,19 @@ class Market:
         """Go on with fills if the book is known again."""
         if self.book.is_known:
             assert self.book.instrument is not None, "a known book has one"
-            units = _units(self.book.instrument)
-            if self._units is None or self._units == units:
-                self._units = units
-                self._trust.trust()
-            else:
-                self._trust.trust()
-                self._trust.distrust(f"the units of {self.symbol} have changed: start a new run")
+            self._trust.trust()
+            self._meet(self.book.instrument, now_ns)
         self._look(now_ns)
+
+    def _meet(self, instrument: Instrument, now_ns: int) -> None:
+        """Freeze for good once a record is in other units than the first book."""
+        units = _units(instrument)
+        if self._units is None:
+            self._units = units
+        self._has_changed |= units != self._units
+        if self._has_changed:
+            self._trust.trust()
+            self.distrust(f"the units of {self.symbol} have changed: start a new run", now_ns)
 
     def _look(self, now_ns: int) -> None:
         was, why = self.frozen_why, self._trust.why

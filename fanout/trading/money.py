@@ -13,6 +13,7 @@ thousand fills an addition takes milliseconds.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Final
 
 import msgspec
@@ -69,6 +70,10 @@ class Money(msgspec.Struct, frozen=True):
         """An amount in decimal digits, without zeros at the end."""
         text = to_text(amount, self.exponent)
         return text.rstrip("0").rstrip(".") if "." in text else text
+
+    def amount(self, text: str) -> int:
+        """The amount that `text` wrote."""
+        return int(Fraction(text) / Fraction(10) ** self.exponent)
 
 
 def money_of(instrument: Instrument) -> Money:

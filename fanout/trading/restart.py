@@ -10,11 +10,9 @@ the order.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fractions import Fraction
 from typing import Final
 
 from fanout.protocol.instrument import Instrument
-from fanout.trading.money import Money
 from fanout.trading.orders import OrderEvent, OrderRequest, OrderState
 from fanout.trading.own_order import MODELS, OwnOrder
 from fanout.trading.position import Position
@@ -25,29 +23,41 @@ class Past:
     """What the reports of a run say of one symbol. `last_id` is the newest number of an order,
     `time_ns` the time of the newest report."""
 
-    def __init__(self, instrument: Instrument, reports: Iterable[Report]) -> None:
+    def __init__(self, instrument: Instrument, reports: Iterable[Report] = ()) -> None:
         self.instrument = instrument
         self.positions = [Position(instrument) for _ in MODELS]
         self.orders: dict[int, OwnOrder] = {}
-        """All orders, those that are over included."""
+        """Those that are not over."""
         self.last_id = self.time_ns = 0
         for report in reports:
-            self.time_ns = max(self.time_ns, report.time_ns)
-            if isinstance(report, OrderReport | Fill) and report.symbol == instrument.symbol:
-                self._take(report)
+            self.take(report)
+
+    def take(self, report: Report) -> None:
+        """Take the next report, of any symbol."""
+        self.time_ns = max(self.time_ns, report.time_ns)
+        if isinstance(report, OrderReport | Fill) and report.symbol == self.instrument.symbol:
+            self._take(report)
+
+    def use(self, instrument: Instrument) -> None:
+        """Go on with an instrument in the same units, whose tick or lot may be another."""
+        self.instrument = instrument
+        for each in self.positions:
+            each.instrument = instrument
 
     def _take(self, report: OrderReport | Fill) -> None:
         self.last_id = max(self.last_id, report.order_id)
         if isinstance(report, Fill):
             position = self.positions[report.model]
-            fee = _amount(position.money, report.fee)
+            fee = position.money.amount(report.fee)
             position.fill(report.side, report.price, report.quantity, fee)
-        elif report.order_id not in self.orders:
+        elif report.order_id not in self.orders and not report.state.is_over:
             self.orders[report.order_id] = _order(report)
         order = self.orders.get(report.order_id)
         if order is not None:
             order.states[report.model] = report.state
             order.remaining[report.model] = report.remaining
+            if order.is_over:
+                del self.orders[order.order_id]
 
     def settle(self) -> list[OrderReport]:
         """End what did not reach the exchange, or was about to leave it."""
@@ -81,8 +91,3 @@ def _order(report: OrderReport) -> OwnOrder:
         time_in_force=report.time_in_force,
     )
     return OwnOrder(report.order_id, request, report.time_ns)
-
-
-def _amount(money: Money, text: str) -> int:
-    """The amount that `Money.text` wrote."""
-    return int(Fraction(text) / Fraction(10) ** money.exponent)

@@ -95,6 +95,11 @@ class Reading:
         return header
 
     @property
+    def data(self) -> DataKinds:
+        """What the channel has, after the records."""
+        return self._header.data
+
+    @property
     def instrument(self) -> Instrument:
         """As the newest header has it, after the records."""
         return next(each for each in self._header.instruments if each.symbol == self.symbol)

@@ -1,0 +1,40 @@
+"""The files that `calibration` in `[strategy]` names."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from fanout.analytics.errors import AnalyticsError
+from fanout.errors import ConfigError
+from fanout.protocol.errors import reason
+from fanout.protocol.instrument import Instrument
+from fanout.trading.calibrated import KEY, calibrated, file_of
+from fanout.trading.calibration import MAX_FILE_BYTES, Calibration
+from fanout.trading.config import PaperConfig
+
+
+def with_calibrations(
+    config: PaperConfig, venue: str, instruments: Sequence[Instrument]
+) -> PaperConfig:
+    """The configuration with the numbers of the files. Raises `ConfigError` for a file that cannot
+    be read, is no calibration, or is for another instrument, and `LimitsError`."""
+    strategies = dict(config.strategies)
+    for each in instruments:
+        strategy = strategies[each.symbol]
+        path = file_of(strategy, config.source)
+        if path is None:
+            continue
+        try:
+            strategies[each.symbol] = calibrated(strategy, _read(path), venue, each)
+        except AnalyticsError as error:
+            raise ConfigError(f"{config.source}: strategy.{KEY} = {path}: {error}") from error
+        except OSError as error:
+            raise ConfigError(
+                f"{config.source}: strategy.{KEY}: cannot read {path}: {reason(error)}"
+            ) from error
+    return replace(config, strategies=strategies)
+
+
+def _read(path: str) -> Calibration:
+    with open(path, "rb") as file:
+        return Calibration.from_json(file.read(MAX_FILE_BYTES + 1))

@@ -1,0 +1,265 @@
+"""The report on a run: profit in parts, fill ratios, adverse selection, drawdown, from its journal.
+
+    summary = RunSummary()
+    for entry in reports_of(directory):
+        summary.take(entry)
+    figures = summary.figures()
+
+Both fill models stand side by side, as a bracket around the truth: `figures` has the values and
+their meaning. The mids come from the marks in the journal (`marks`), so the market data is not
+needed. A run that was started several times is one run: positions go on, and the time between two
+starts counts nowhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+from typing import Final
+
+from fanout.protocol.constants import Side
+from fanout.protocol.fixedpoint import to_text
+from fanout.protocol.instrument import Instrument
+from fanout.trading.figures import FillPoint, Kill, RunFigures, SymbolFigures, TimePoint
+from fanout.trading.journal import Entry, Started
+from fanout.trading.kill import KillState
+from fanout.trading.model_summary import ModelSummary, SummaryError
+from fanout.trading.own_order import MODELS
+from fanout.trading.points import Points
+from fanout.trading.reports import (
+    Fill,
+    KillReport,
+    Mark,
+    OrderReport,
+    QuoteReport,
+    Report,
+    RiskDecision,
+    Trust,
+)
+
+MAX_KILLS: Final = 1_000
+"""Most changes of the kill switch that are kept. The newest ones count."""
+
+MAX_FILLS: Final = 512
+"""Most fills of a model and a side that are kept for a picture, evenly spread."""
+
+OTHER: Final = "strategy"
+"""Refusals that no limit made: a strategy raised."""
+
+
+class SymbolSummary:
+    """One symbol of a run, so far."""
+
+    def __init__(self, venue: str, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self._venue = venue
+        self._starts = 0
+        self._first_ns = self._last_ns = self._observed_ns = 0
+        self._is_running = False
+        """Whether a report of this start has come."""
+        self._twice_mid = 0
+        """The newest mid in half units of the price, 0 where it is not known."""
+        self._quoted: QuoteReport | None = None
+        self._quotes = self._freezes = self._frozen_ns = 0
+        self._frozen_since_ns: int | None = None
+        self._is_killed = False
+        self._refusals: Counter[str] = Counter()
+        self._kills: list[Kill] = []
+        self._models = {model: ModelSummary(model, instrument) for model in MODELS}
+        self._points: Points[TimePoint] = Points()
+        self._fills = {
+            (model, side): Points[FillPoint](MAX_FILLS) for model in MODELS for side in Side
+        }
+
+    def start(self) -> None:
+        """The run is started, or started again."""
+        self.end()
+        self._starts += 1
+        self._is_running = False
+        self._twice_mid = 0
+        self._quoted = None
+
+    def end(self) -> None:
+        """There is nothing more of this start."""
+        for each in self._models.values():
+            each.settle(self._last_ns + 1, self._twice_mid)
+            each.end()
+        self._thaw(self._last_ns)
+
+    def take(self, report: Report) -> None:
+        """Take the next report of the symbol. Raises `SummaryError`."""
+        self._pass_time(report.time_ns)
+        match report:
+            case Mark():
+                self._mark(report)
+            case Fill():
+                self._models[report.model].fill(report, self._twice_mid)
+                self._note_fill(report)
+            case OrderReport():
+                self._models[report.model].order(report)
+            case QuoteReport():
+                self._quotes += 1
+                self._quoted = report
+            case Trust():
+                self._trust(report)
+            case RiskDecision(is_allowed=False):
+                self._refusals[report.check or OTHER] += 1
+            case KillReport():
+                self._kill(report)
+            case _:
+                return
+        if self._points.is_due(report.time_ns):
+            self._points.add(self._point())
+
+    def _pass_time(self, time_ns: int) -> None:
+        if self._is_running and time_ns > self._last_ns:
+            passed_ns = time_ns - self._last_ns
+            self._observed_ns += passed_ns
+            for each in self._models.values():
+                each.pass_time(passed_ns)
+        self._is_running = True
+        self._first_ns = self._first_ns or time_ns
+        self._last_ns = max(self._last_ns, time_ns)
+
+    def _mark(self, mark: Mark) -> None:
+        for each in self._models.values():
+            each.settle(mark.since_ns, self._twice_mid)
+        self._twice_mid = 0
+        if mark.bid is not None and mark.ask is not None and mark.bid + mark.ask > 0:
+            self._twice_mid = mark.bid + mark.ask
+            for each in self._models.values():
+                each.mark(self._twice_mid, mark.time_ns)
+
+    def _note_fill(self, fill: Fill) -> None:
+        points = self._fills[fill.model, fill.side]
+        if points.is_due(fill.time_ns):
+            points.add(
+                FillPoint(
+                    time_ns=fill.time_ns,
+                    model=fill.model.name.lower(),
+                    side=fill.side.name.lower(),
+                    price=self.instrument.price_text(fill.price),
+                    quantity=self.instrument.quantity_text(fill.quantity),
+                )
+            )
+
+    def _trust(self, report: Trust) -> None:
+        if not report.is_frozen:
+            self._thaw(report.time_ns)
+        elif self._frozen_since_ns is None:
+            self._freezes += 1
+            self._frozen_since_ns = report.time_ns
+
+    def _thaw(self, time_ns: int) -> None:
+        if self._frozen_since_ns is not None:
+            self._frozen_ns += time_ns - self._frozen_since_ns
+            self._frozen_since_ns = None
+
+    def _kill(self, report: KillReport) -> None:
+        self._is_killed = report.state != KillState.ARMED
+        kill = Kill(time_ns=report.time_ns, state=report.state, cause=report.cause, why=report.why)
+        self._kills = [*self._kills, kill][-MAX_KILLS:]
+
+    def _point(self) -> TimePoint:
+        is_quoting = not self._is_killed and self._frozen_since_ns is None
+        quoted = self._quoted if is_quoting else None
+        exponent = self.instrument.price_exponent
+        mid = to_text(5 * self._twice_mid, exponent - 1) if self._twice_mid else None
+        return TimePoint(
+            time_ns=self._last_ns,
+            mid=mid,
+            bid=None if quoted is None else self._price(quoted.bid_price),
+            ask=None if quoted is None else self._price(quoted.ask_price),
+            models={model.name.lower(): each.point for model, each in self._models.items()},
+        )
+
+    def _price(self, price: int | None) -> str | None:
+        return None if price is None else self.instrument.price_text(price)
+
+    def figures(self) -> SymbolFigures:
+        """All of it, once `end` was called."""
+        points = self._points.kept
+        if self._last_ns and (not points or points[-1].time_ns < self._last_ns):
+            points = [*points, self._point()]
+        return SymbolFigures(
+            venue=self._venue,
+            symbol=self.instrument.symbol,
+            starts=self._starts,
+            first_ns=self._first_ns,
+            last_ns=self._last_ns,
+            observed_s=_seconds(self._observed_ns),
+            quotes=self._quotes,
+            freezes=self._freezes,
+            frozen_s=_seconds(self._frozen_ns),
+            refusals=dict(self._refusals.most_common()),
+            kills=tuple(self._kills),
+            models=tuple(each.figures(self._observed_ns) for each in self._models.values()),
+            over_time=tuple(points),
+            fills=tuple(
+                sorted(
+                    [fill for each in self._fills.values() for fill in each.kept],
+                    key=lambda each: each.time_ns,
+                )
+            ),
+        )
+
+
+class RunSummary:
+    """A run, so far. See the module."""
+
+    def __init__(self) -> None:
+        self._started: Started | None = None
+        self._symbols: dict[str, SymbolSummary] = {}
+
+    def take(self, entry: Entry) -> None:
+        """Take the next entry of the journal. Raises `SummaryError`."""
+        if isinstance(entry, Started):
+            self._start(entry)
+            return
+        summary = self._symbols.get(entry.symbol)
+        if summary is None:
+            raise SummaryError(f"{entry.symbol} is reported, and the run does not trade it")
+        summary.take(entry)
+
+    def _start(self, started: Started) -> None:
+        self._started = started
+        for each in started.instruments:
+            known = self._symbols.setdefault(each.symbol, SymbolSummary(started.venue, each))
+            _require_same(known.instrument, each)
+            known.start()
+
+    def figures(self) -> RunFigures:
+        """All of it. Raises `SummaryError` where nothing was reported."""
+        if self._started is None:
+            raise SummaryError("the journal is empty: no run has begun")
+        for each in self._symbols.values():
+            each.end()
+        return RunFigures(
+            fanout=self._started.fanout,
+            inputs=self._started.inputs,
+            settings=self._started.settings,
+            symbols=tuple(each.figures() for each in self._symbols.values()),
+        )
+
+
+def _require_same(known: Instrument, now: Instrument) -> None:
+    for name in _UNITS:
+        before, after = getattr(known, name), getattr(now, name)
+        if before != after:
+            raise SummaryError(
+                f"{now.symbol} has {name} {after} from a start on, and {before} before it: report "
+                "on each start alone, by the name of its file"
+            )
+
+
+_UNITS: Final = (
+    "price_exponent",
+    "quantity_exponent",
+    "contract_mantissa",
+    "contract_exponent",
+    "type",
+)
+
+
+def _seconds(ns: int) -> float:
+    return float(Fraction(ns, 10**9))
