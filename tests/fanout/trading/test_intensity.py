@@ -11,7 +11,8 @@ from fanout.analytics.errors import FitError
 from fanout.analytics.fit_errors import FitFileError, TooFewRowsError, WrongFitError
 from fanout.analytics.made import MadeFor, Origin
 from fanout.trading.arrivals import Arrivals
-from fanout.trading.calibration import Calibration, calibrate
+from fanout.trading.calibration import Calibration
+from fanout.trading.intensity import calibrate
 from tests.fanout.trading.planted import TICKED, Planted
 from tests.fanout.trading.world import MS
 
