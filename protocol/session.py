@@ -48,6 +48,8 @@ from fanout.protocol.rows import ROW_BYTES, rows_at
 
 _TRADES: Final = FrameKind.TRADES.value
 
+_UNANNOUNCED: Final = LossReason.UNANNOUNCED
+
 _STEADY: Final = (
     "phase",
     "header",
@@ -197,10 +199,11 @@ class SubscriberSession:
         if self.has_begun and self.phase is Phase.STREAMING:
             # Nearly every frame is a block. The table allows it too, but takes half a microsecond.
             assert self.header is not None, "the table allows no block before a header"
-            if payload[0] == _TRADES:
+            code = payload[0]
+            if code == _TRADES:
                 return self._take_block(decode_block(payload, self.header))
-            if payload[0] in UPDATE_DECODERS:
-                return self._take_updates(UPDATE_DECODERS[payload[0]](payload, self.header))
+            if code in UPDATE_DECODERS:
+                return self._take_updates(UPDATE_DECODERS[code](payload, self.header))
         self._steady = None
         if self.is_elsewhere:
             return self._take_refusal(payload)
@@ -431,6 +434,9 @@ class SubscriberSession:
     def _advance(self, seq: int, count: int) -> list[Record]:
         """`count` numbers from `seq` on have come. Any numbers missing before `seq` are lost."""
         due, reason = self.next_seq, self._hole
+        if seq == due and reason is _UNANNOUNCED:
+            self.next_seq = seq + count
+            return []
         if due is None or reason is None:  # a time was requested, and this is the first number
             due, reason = seq, LossReason.UNANNOUNCED
         elif reason is not LossReason.UNANNOUNCED and seq > due and self._insists:

@@ -89,7 +89,7 @@ class PaperExchange:
         elif kind is BookUpdate or kind is OrderUpdate:
             market = self._markets.get(record.instrument.symbol)  # type: ignore[union-attr]
             if market is not None:
-                market.updated(record, self.now_ns)  # type: ignore[arg-type]
+                market.updated(self.now_ns)
         elif kind is not Quote:
             self._take_event(record)
         if self._frozen:
