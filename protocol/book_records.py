@@ -18,7 +18,6 @@ from fanout.protocol.constants import BlockFlags, BookFlags
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.instrument import Instrument
 
-
 _SNAPSHOT: Final = BlockFlags.SNAPSHOT.value
 """A name of its own, since an enumeration's values are slow to look up."""
 
