@@ -33,6 +33,7 @@ from tests.bench import (
     multicast,
     nats,
     nbbo,
+    paper,
     pure_client,
     reconnect,
     ring,
@@ -78,6 +79,7 @@ NAMED: Final[dict[str, Stage]] = {
     "multicast": multicast,
     "nats": nats,
     "features": features,
+    "paper": paper,
 }
 """Stages of a whole service, of the ring in shared memory and of the bridge to NATS. They run only
 if they are named: `scale` takes half an hour, and the others a quarter of an hour together."""

@@ -1,12 +1,14 @@
-"""The recording of BTCUSDT in a journal, as a service keeps it: the whole book, then updates and
-trades, in the order in which they came."""
+"""The recording of BTCUSDT in a journal, as a service keeps it, and in the form of hftbacktest: the
+whole book, then updates and trades, in the order in which they came."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from fanout.clients.outcomes import Received
 from fanout.journal.disk import RealDisk
@@ -105,3 +107,50 @@ def _frames(records: Sequence[Record], header: Header) -> Iterator[bytes]:
                 first_seq=update.seq, updates=[update], received_ns=received_ns, held_ns=HELD_NS
             )
             yield frame(encode_book(book, header))
+
+
+# As hftbacktest documents its events: https://hftbacktest.readthedocs.io/en/latest/data.html
+_EVENT: Final = np.dtype(
+    [
+        ("ev", "u8"),
+        ("exch_ts", "i8"),
+        ("local_ts", "i8"),
+        ("px", "f8"),
+        ("qty", "f8"),
+        ("order_id", "u8"),
+        ("ival", "i8"),
+        ("fval", "f8"),
+    ],
+    align=True,
+)
+_DEPTH, _TRADE, _SNAPSHOT = 1, 2, 4
+_BUY, _SELL = 1 << 29, 1 << 28
+_NS_PER_MS: Final = 1_000_000
+
+
+def events(records: Sequence[Record]) -> NDArray[np.void]:
+    """The same records as hftbacktest takes them: a row for each level and each trade. The venue's
+    times are moved so that each message arrives after it was sent: the clocks differed."""
+    rows = np.array([row for each in records for row in _rows(each)], _EVENT)
+    ahead_ns = int((rows["exch_ts"] - rows["local_ts"]).max())
+    rows["exch_ts"] -= ahead_ns + _NS_PER_MS
+    return rows
+
+
+def _rows(record: Record) -> Iterator[tuple[float, ...]]:
+    times = record.time * _NS_PER_MS, record.received_ns
+    if isinstance(record, Trade):
+        kind = _TRADE | (_SELL if record.buyer_is_maker else _BUY)
+        yield kind, *times, *_in_units(record.price, record.quantity), 0, 0, 0
+        return
+    kind = _SNAPSHOT if record.is_whole else _DEPTH
+    for side, levels in ((_BUY, record.bids), (_SELL, record.asks)):
+        for price, quantity in levels:
+            yield kind | side, *times, *_in_units(price, quantity), 0, 0, 0
+
+
+def _in_units(price: int, quantity: int) -> tuple[float, float]:
+    return (
+        price / 10**-INSTRUMENT.price_exponent,
+        quantity / 10**-INSTRUMENT.quantity_exponent,
+    )
