@@ -34,10 +34,10 @@ class Quoted(msgspec.Struct, frozen=True):
     desk_s: float
 
 
-def quotes_of(market: Market) -> Quoted:
-    """Play a market. The desk is on its first symbol. Raises `ValueError` if no quote came."""
+def quotes_of(market: Market, place: int) -> Quoted:
+    """Play a market, with the desk on one of its symbols. Raises `ValueError` if no quote came."""
     data = DataKinds(sum(KINDS[each] for each in STREAMS))
-    symbol = next(iter(market.begins))
+    symbol = list(market.begins)[place]
     with TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "begins").write_bytes(msgspec.json.encode(market.begins))
