@@ -32,6 +32,7 @@ from fanout.protocol.constants import (
     NUMBERED_KINDS,
     OTHER_WIRES,
     WIRE_VERSION,
+    BlockFlags,
     FrameKind,
     LossReason,
 )
@@ -49,6 +50,8 @@ from fanout.protocol.rows import ROW_BYTES, rows_at
 _TRADES: Final = FrameKind.TRADES.value
 
 _UNANNOUNCED: Final = LossReason.UNANNOUNCED
+_NO_FLAGS: Final = BlockFlags.NONE
+# Names of their own, since an enumeration's members are slow to look up.
 
 _STEADY: Final = (
     "phase",
@@ -393,7 +396,7 @@ class SubscriberSession:
         return []
 
     def _take_block(self, block: Block) -> list[Record]:
-        if block.is_snapshot:
+        if block.flags is not _NO_FLAGS and block.is_snapshot:
             return [Snapshot(trades=tuple(block.trades))]
         records = self._advance(block.first_seq, len(block.trades))
         self.has_begun = True
@@ -403,7 +406,7 @@ class SubscriberSession:
 
     def _take_updates(self, block: Updates) -> list[Record]:
         """Take quotes, book updates or rows. Those of a snapshot have no numbers."""
-        if block.is_snapshot:
+        if block.flags is not _NO_FLAGS and block.is_snapshot:
             return list(block.records)
         records = self._advance(block.first_seq, len(block.records))
         self.has_begun = True
