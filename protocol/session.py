@@ -398,9 +398,10 @@ class SubscriberSession:
     def _take_block(self, block: Block) -> list[Record]:
         if block.flags is not _NO_FLAGS and block.is_snapshot:
             return [Snapshot(trades=tuple(block.trades))]
-        records = self._advance(block.first_seq, len(block.trades))
+        count = len(block.trades)
+        records = self._advance(block.first_seq, count)
         self.has_begun = True
-        self._trades += len(block.trades)
+        self._trades += count
         records += block.trades
         return records
 

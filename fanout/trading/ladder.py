@@ -35,9 +35,12 @@ class Ladder:
 
     def reached_by(self, price: int) -> list[OwnLevel]:
         """The levels that a trade at this price reaches, from the best outwards."""
-        if self.is_bid:
-            return [each for each in self.levels if each.price >= price]
-        return [each for each in self.levels if each.price <= price]
+        reached = []
+        for level in self.levels:
+            if level.price < price if self.is_bid else level.price > price:
+                break
+            reached.append(level)
+        return reached
 
     def _outwards(self, level: OwnLevel) -> int:
         return -level.price if self.is_bid else level.price

@@ -181,11 +181,13 @@ class Market:
 def _show(ladder: Ladder, prices: OrderBook) -> None:
     """Hand on the displayed quantities of the own levels that have changed."""
     side, quantity_at = ladder.side, prices.quantity_at
-    for level in ladder.levels:
+    # The book reaches to every level in front of one that it reaches to.
+    is_reached = not prices.is_top_only
+    for level in reversed(ladder.levels):
         displayed: int | None = quantity_at(side, level.price)
-        if displayed and displayed == level.displayed:
-            continue
-        displayed = shown_at(prices, side, level.price)
+        if not displayed and not is_reached:
+            displayed = shown_at(prices, side, level.price)
+        is_reached = is_reached or displayed is not None
         if displayed != level.displayed:
             level.change(displayed, prices.time)
 

@@ -72,7 +72,8 @@ class PaperExchange:
         caller's to read, not to change."""
         # Types are compared, not matched: this is done for every record.
         kind = type(record)
-        if kind is Trade or kind is BookUpdate or kind is OrderUpdate or kind is Quote:
+        is_update = kind is BookUpdate or kind is OrderUpdate
+        if kind is Trade or is_update or kind is Quote:
             received_ns = record.received_ns  # type: ignore[union-attr]
             if received_ns > self.now_ns:
                 if self._next_due_ns < received_ns:
@@ -82,14 +83,13 @@ class PaperExchange:
             self.books.apply(record)
         except FanoutError as error:
             self._distrust(str(error))
-        if kind is Trade:
+        if kind is Trade or is_update:
             market = self._markets.get(record.instrument.symbol)  # type: ignore[union-attr]
             if market is not None:
-                market.traded(record, self.now_ns)  # type: ignore[arg-type]
-        elif kind is BookUpdate or kind is OrderUpdate:
-            market = self._markets.get(record.instrument.symbol)  # type: ignore[union-attr]
-            if market is not None:
-                market.updated(self.now_ns)
+                if is_update:
+                    market.updated(self.now_ns)
+                else:
+                    market.traded(record, self.now_ns)  # type: ignore[arg-type]
         elif kind is not Quote:
             self._take_event(record)
         if self._frozen:

@@ -14,7 +14,8 @@ the book, and fills both models. It is the thread's CPU time, the best of the ro
 - decoding alone: the same journal, and nothing done with the records.
 - without orders: the same, with an exchange on which there are none.
 - hftbacktest: the same records and orders from a file of its own form, compiled by numba before.
-  One model, without reports: see `paper_parts/rival.py`. It is the CPU time of its process.
+  One model, without partial fills and reports: see `paper_parts/rival.py`. It is the CPU time of
+  its process.
 
 From the socket. Workload: trades and changes of the book of four symbols, played to a service with
 its complete path on one core: five seconds of each recording from its beginning on, and from the

@@ -22,13 +22,18 @@ from hftbacktest.types import event_dtype
 from numba import njit
 
 TICK, LOT = 0.1, 0.001
+END_OF_DATA = 1
 
 
 @njit
 def play(hbt, renew_ns, step_ns, quantity, tick, a_side):  # type: ignore[no-untyped-def]
-    """Renew the orders each `renew_ns` of the record's time. Returns how often."""
+    """Renew the orders each `renew_ns` of the record's time. Returns how often, and what it was
+    that ended it."""
     number, renewals, due_ns = 0, 0, 0
-    while hbt.elapse(step_ns) == 0:
+    while True:
+        ended = hbt.elapse(step_ns)
+        if ended:
+            return renewals, ended
         depth = hbt.depth(0)
         if hbt.current_timestamp < due_ns or not depth.best_bid_tick < depth.best_ask_tick:
             continue
@@ -46,7 +51,6 @@ def play(hbt, renew_ns, step_ns, quantity, tick, a_side):  # type: ignore[no-unt
             hbt.submit_buy_order(0, number + 1, bid, quantity, GTX, LIMIT, False)
             hbt.submit_sell_order(0, number + 2, ask, quantity, GTX, LIMIT, False)
             number += 2
-    return renewals
 
 
 def opened(path: str, latency_ns: int) -> HashMapMarketDepthBacktest:
@@ -56,7 +60,7 @@ def opened(path: str, latency_ns: int) -> HashMapMarketDepthBacktest:
         .linear_asset(1.0)
         .constant_order_latency(latency_ns, 0)
         .power_prob_queue_model(1.0)
-        .partial_fill_exchange()
+        .no_partial_fill_exchange()
         .trading_value_fee_model(0.0, 0.0)
         .tick_size(TICK)
         .lot_size(LOT)
@@ -82,7 +86,7 @@ def main(path: str, rounds: int, plan: dict[str, float]) -> None:
     for number in range(rounds + 1):
         began = time.process_time()
         hbt = opened(path, int(plan["latency_ns"]))
-        renewals = play(
+        renewals, ended = play(
             hbt,
             int(plan["renew_ns"]),
             int(plan["step_ns"]),
@@ -92,6 +96,8 @@ def main(path: str, rounds: int, plan: dict[str, float]) -> None:
         )
         if number:
             spent.append(time.process_time() - began)
+        if ended != END_OF_DATA:
+            raise RuntimeError(f"it ended with {ended} at {hbt.current_timestamp}")
         state = hbt.state_values(0)
         fills, position = int(state.num_trades), float(state.position)
         hbt.close()

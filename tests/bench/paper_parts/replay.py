@@ -47,17 +47,19 @@ def replayed(url: str, *, orders: bool = True) -> Replayed:
     began_ns = time.thread_time_ns()
     exchange = PaperExchange(SETTINGS, [SYMBOL])
     book, take = exchange.books[SYMBOL], exchange.take
-    records = sent = due_ns = 0
+    sent = due_ns = 0
     fills = [0 for _ in MODELS]
     with JournalClient(url) as client:
         for record in client:
-            records += 1
-            for report in take(record):
-                if type(report) is Fill:
-                    fills[report.model] += 1
+            reports = take(record)
+            if reports:
+                for report in reports:
+                    if type(report) is Fill:
+                        fills[report.model] += 1
             if exchange.now_ns >= due_ns and orders and book.is_known:
                 due_ns = exchange.now_ns + RENEW_NS
                 sent += _renew(exchange)
+        records = client.statistics.trades + client.statistics.updates
     return Replayed((time.thread_time_ns() - began_ns) / 1e9, records, sent, tuple(fills))
 
 
@@ -83,8 +85,9 @@ def _renew(exchange: PaperExchange) -> int:
 
 def decoded(url: str) -> Replayed:
     """One pass that only decodes."""
-    began_ns, records = time.thread_time_ns(), 0
+    began_ns = time.thread_time_ns()
     with JournalClient(url) as client:
         for _ in client:
-            records += 1
+            pass
+        records = client.statistics.trades + client.statistics.updates
     return Replayed((time.thread_time_ns() - began_ns) / 1e9, records, 0, ())
