@@ -8,9 +8,9 @@ It needs an older numpy than we do, so it has an environment of its own:
 Without the variable it is taken from our environment, if it is there.
 
 It does less than we do: one fill model a run, no partial fills, no reports, and doubles in place of
-integers. It does more: a book at the exchange besides ours, so that each level is applied twice.
-Its exchange with partial fills (2.4.4) ends the recording after 112 s of 345, with the error that an
-order's state is not valid.
+integers. It does more: a book at the exchange besides ours, so each level is applied twice. Its
+exchange with partial fills (2.4.4) ends the recording after 112 s of 345, with the error that the
+state of an order is not valid.
 """
 
 import json
