@@ -97,6 +97,9 @@ class Newcomer:
             address = "" if "[[input]]" in text else self._renamed("tcp://127.0.0.1:9000")
             consumer = f"fanout analytics run --config consumer --limit 1 {address}"
             self._watch(text, ["bash", "-c", consumer])
+        elif "[strategy]" in text:
+            (self._home / "paper.toml").write_text(text)
+            self._watch(text, ["bash", "-c", "fanout paper run || test $? = 2"])  # no input
         elif block.kind == "toml":
             (self._home / "block.toml").write_text(text)
             self._watch(text, ["fanout", "--config", "block.toml", "config"])

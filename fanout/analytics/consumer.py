@@ -56,6 +56,11 @@ class Consumer:
         """The instruments of all rows so far. It only grows."""
         return self._roster.listed
 
+    @property
+    def instruments(self) -> int:
+        """How many they are."""
+        return len(self._roster.listed)
+
     def begin(self, stream: int, header: Header) -> None:
         """Take the header of a stream, before the records under it. Raises `ConsumerConfigError`,
         and what `make` raises."""

@@ -1,4 +1,4 @@
-"""Models of a user's own, by the name of a module and a class in it."""
+"""Models, and other objects of a user's own, by the name of a module and a class in it."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -24,16 +24,17 @@ def load_model(
     `ModelError`, and what the class raises of this project's errors. The module runs with all
     rights of this process, so load none that you would not run.
     """
-    made = _made(name, _found(name), columns, options or {})
+    made = made_of(name, found_class(name, EXAMPLE), columns, options or {})
     if not isinstance(made, SignalModel):
         raise ModelError(f"{name} has no method signal(row): see fanout.analytics.signals")
     return made
 
 
-def _found(name: str) -> Any:
+def found_class(name: str, example: str) -> Any:
+    """The class of `MODULE:CLASS`. `example` is one, for the error. Raises `ModelError`."""
     module_name, colon, class_name = name.partition(":")
     if not (colon and class_name.isidentifier() and _is_module(module_name)):
-        raise ModelError(f"{name[:80]!r} is not MODULE:CLASS, such as {EXAMPLE}")
+        raise ModelError(f"{name[:80]!r} is not MODULE:CLASS, such as {example}")
     try:
         found = getattr(import_module(module_name), class_name, None)
     except Exception as error:
@@ -48,9 +49,11 @@ def _is_module(name: str) -> bool:
     return bool(name) and all(each.isidentifier() for each in name.split("."))
 
 
-def _made(name: str, found: Any, columns: Sequence[str], options: Mapping[str, Any]) -> object:
+def made_of(name: str, found: Any, first: object, options: Mapping[str, Any]) -> object:
+    """An object of the class, made with `first` and the options by their names. Raises
+    `ModelError`, and what the class raises of this project's errors."""
     try:
-        return found(columns, **options)
+        return found(first, **options)
     except FanoutError:
         raise
     except Exception as error:

@@ -171,6 +171,10 @@ class Table:
         """A value as it stands there; None without one."""
         return self._values[key] if self.has(key) else None
 
+    def rest(self) -> tuple[str, ...]:
+        """The keys that nobody has asked for so far."""
+        return tuple(key for key in self._values if key not in self._known)
+
     def close(self) -> None:
         """Raises `ConsumerConfigError` for a key that was not asked for, with the nearest one."""
         for key in self._values:

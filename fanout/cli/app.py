@@ -16,6 +16,7 @@ from fanout.cli.logs import LogFormat, choose
 from fanout.cli.memory import end_when_out_of_memory
 from fanout.cli.options import with_options
 from fanout.cli.outcome import emit, exit_codes, refuse
+from fanout.cli.paper import paper
 from fanout.cli.replay import ReplayCommand, replay
 from fanout.cli.rings import rings
 from fanout.cli.save import save
@@ -159,8 +160,8 @@ app.command("save")(save)
 app.command("book")(book)
 app.command("compare")(compare)
 app.add_typer(analytics)
+app.add_typer(paper)
 app.add_typer(bridge)
-app.add_typer(analytics)
 app.add_typer(rings)
 app.command("venues")(venues)
 app.command("symbols")(symbols)

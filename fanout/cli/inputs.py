@@ -18,6 +18,7 @@ from fanout.clients.shm_trio import TrioShmClient
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.errors import UsageError
 from fanout.protocol.records import Header
+from fanout.protocol.request import Position
 
 _FITTING: Final = {
     "token_file": ("tcp", "tls", "multicast"),
@@ -49,6 +50,9 @@ class Stream(Protocol):
 
 class Batches(Stream, Protocol):
     """A stream that tells what one read brought, and how far the service is."""
+
+    @property
+    def position(self) -> Position | None: ...
 
     @property
     def is_any_ready(self) -> bool: ...

@@ -54,6 +54,11 @@ def choose(chosen: LogFormat, verbosity: int) -> None:
     _Style.level = _LEVELS[min(max(verbosity + 2, 0), len(_LEVELS) - 1)]
 
 
+def choose_level(level: int) -> None:
+    """Set the level alone."""
+    _Style.level = level
+
+
 def is_said(level: int) -> bool:
     return level >= _Style.level
 

@@ -85,6 +85,17 @@ def _as_json(stats: ServiceStats) -> str:
 
 def fetch(url: str) -> ServiceStats:
     """Fetch the status of a service. Raises `NoAnswerError`."""
+    code, body = fetch_status(url)
+    try:
+        return msgspec.json.decode(body, type=ServiceStats)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        what = f"HTTP {code} without the status of a fanout {_own_version()}"
+        raise NoAnswerError(f"{url} answers {what}") from error
+
+
+def fetch_status(url: str) -> tuple[int, bytes]:
+    """Fetch what a process answers at /status: HTTP's code, and the body. Raises
+    `NoAnswerError`."""
     parts = urlsplit(url)
     assert parts.hostname, "the URL was checked"
     connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=TIMEOUT_S)
@@ -99,11 +110,7 @@ def fetch(url: str) -> ServiceStats:
         raise NoAnswerError(f"{url} does not speak HTTP: {shown(reason(error))}") from error
     finally:
         connection.close()
-    try:
-        return msgspec.json.decode(body, type=ServiceStats)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        what = f"HTTP {answer.status} without the status of a fanout {_own_version()}"
-        raise NoAnswerError(f"{url} answers {what}") from error
+    return answer.status, body
 
 
 def _read(answer: http.client.HTTPResponse) -> bytes:

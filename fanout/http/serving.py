@@ -51,6 +51,10 @@ class RouteServer:
         """Serve until cancelled. `task_status` gets the URL. Raises `BindError`."""
         listeners = await open_listeners(host, port, flag="--http-port")
         task_status.started(f"http://{authority_of(listeners[0])}")
+        await self.serve(listeners)
+
+    async def serve(self, listeners: list[trio.SocketListener]) -> None:
+        """Serve on these until cancelled."""
         await trio.serve_listeners(self._serve, listeners)
 
     async def _serve(self, stream: trio.SocketStream) -> None:

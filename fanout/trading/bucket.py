@@ -29,9 +29,21 @@ class TokenBucket:
             self._level = min(self._capacity, self._level + elapsed * self._rate)
         return self._level >= _TOKEN
 
+    @property
+    def used(self) -> int:
+        """How many tokens were missing at the newest time that was asked about."""
+        return (self._capacity - self._level) // _TOKEN
+
     def take(self, now_ns: int) -> bool:
         """Take a token. Returns whether there was one."""
         if not self.has_token(now_ns):
             return False
         self._level -= _TOKEN
         return True
+
+    def ready_ns(self, now_ns: int) -> int | None:
+        """When the next token is there; None for a bucket that never has one."""
+        if self._capacity < _TOKEN or not self._rate:
+            return None
+        missing = 0 if self.has_token(now_ns) else _TOKEN - self._level
+        return now_ns - (-missing // self._rate)

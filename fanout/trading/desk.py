@@ -12,22 +12,28 @@ cancels all orders of the symbol at once, and the desk sends none until it is re
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from fanout.clients.outcomes import Received
 from fanout.protocol.book_records import Level
-from fanout.trading.errors import LimitsError, StrategyError
-from fanout.trading.kill import KillCause, KillState, KillSwitch
+from fanout.trading.errors import LimitsError, StrategyError, TransitionError
+from fanout.trading.kill import KillCause, KillSwitch
 from fanout.trading.limits import Check, Limits
 from fanout.trading.paper import PaperExchange
 from fanout.trading.quoting import Quoter
 from fanout.trading.reports import Fill, QuoteReport, Report, RiskDecision
 from fanout.trading.risk import Risk, RiskRecord, Touch
 from fanout.trading.strategies.base import Quotes, Strategy, View
-from fanout.trading.strategies.sane import require_sane
+from fanout.trading.strategies.sane import checked, in_words
 
 _Top = tuple[Level | None, Level | None, int, str]
 """What the strategy was asked for: best bid, best ask, position, why fills are frozen."""
+
+
+_FAILURES: Final = (Exception, SystemExit)
+"""What a strategy may raise without an end of the run. A KeyboardInterrupt is a person's."""
 
 
 class DeskSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +68,7 @@ class Desk:
     ) -> None:
         self.exchange = exchange
         self.symbol = symbol
-        self.kill = KillSwitch() if kill is None else kill
+        self.kill = KillSwitch(symbol=symbol) if kill is None else kill
         self._strategy = strategy
         self._limits = limits
         self._settings = settings
@@ -78,6 +84,7 @@ class Desk:
         self._quoted: QuoteReport | None = None
         self._retry_ns: int | None = None
         self._was_trusted = False
+        self._watches_age = Check.STALE_DATA in limits.kills
 
     @property
     def risk_record(self) -> RiskRecord:
@@ -86,28 +93,66 @@ class Desk:
             return self._risk.export()
         return RiskRecord() if self._risk_record is None else self._risk_record
 
+    @property
+    def risk(self) -> Risk | None:
+        """The limits with what they remember; None before the first book."""
+        return self._risk
+
+    @property
+    def limits(self) -> Limits:
+        """The limits, as they were given."""
+        return self._limits
+
+    @property
+    def touch(self) -> Touch:
+        """What the market shows."""
+        bid, ask = self._book.best_bid, self._book.best_ask
+        return Touch(
+            bid=None if bid is None else bid.price,
+            ask=None if ask is None else ask.price,
+            updated_ns=self._updated_ns,
+        )
+
+    @property
+    def wake_ns(self) -> float:
+        """When the desk has something to do even if no record comes, infinity if it has not: a
+        quote reaches its minimum life, or data that is stale kills."""
+        retry_ns = float("inf") if self._retry_ns is None else self._retry_ns
+        limit = self._limits.stale_ms
+        if limit is None or not self._watches_age or not self.kill.is_armed or self._risk is None:
+            return retry_ns
+        bid, ask, _, why = self._seen or (None, None, 0, "")
+        if why or bid is None or ask is None:
+            return retry_ns
+        return min(retry_ns, self._updated_ns + limit * 1_000_000 + 1)
+
     # What comes in.
 
     def take(self, record: Received) -> list[Report]:
         """Hand a record to the exchange, and answer. Returns all that it caused, in order."""
-        return self.answer(self.exchange.take(record))
+        reports = self.exchange.take(record)
+        return reports + self.answer(reports)
 
     def advance(self, now_ns: int) -> list[Report]:
-        """Let time pass without a record, and answer."""
-        return self.answer(self.exchange.advance(now_ns))
+        """Let time pass without a record, and answer. Returns all that it caused, in order."""
+        reports = self.exchange.advance(now_ns)
+        return reports + self.answer(reports)
 
     def answer(self, reports: list[Report]) -> list[Report]:
-        """Answer the newest record, of which these are the reports of the exchange."""
-        said = list(reports)
+        """Answer the newest record, of which these are the reports of the exchange. Returns what
+        the answer caused, without these."""
+        said: list[Report] = []
         for report in reports:
             if type(report) is Fill and report.symbol == self.symbol:
                 self._tell(report, said)
         top, now_ns = self._top(), self.exchange.now_ns
         is_due = self._retry_ns is not None and now_ns >= self._retry_ns
-        if reports or is_due or top != self._seen:
+        if self._book.is_paused and not top[3]:
+            self._seen = None  # the rest of an update is about to come, and decides
+        elif reports or is_due or top != self._seen:
             self._seen = top
             self._decide(top, said)
-        elif Check.STALE_DATA in self._limits.kills:
+        elif self._watches_age:
             self._watch(said)
         self._prove(said)
         return said
@@ -117,6 +162,8 @@ class Desk:
         if book.update_id != self._update_id:
             self._update_id = book.update_id
             self._updated_ns = self.exchange.now_ns
+            if self._quoter is not None and self._quoter.waits_for_book:
+                self._seen = None
         held = self.exchange.position(self.symbol, self._lead)
         why = self.exchange.frozen_why(self.symbol)
         return book.best_bid, book.best_ask, 0 if held is None else held.quantity, why
@@ -130,8 +177,18 @@ class Desk:
         self._prove(said)
         return said
 
+    def prove(self) -> list[Report]:
+        """Latch the kill switch if it was pulled and nothing is open any more."""
+        said: list[Report] = []
+        self._prove(said)
+        return said
+
     def reset(self, who: str) -> list[Report]:
         """Arm the kill switch again. Raises `TransitionError` while an order is open."""
+        open_orders = self.exchange.open_orders(self.symbol)
+        if open_orders:
+            named = ", ".join(map(str, open_orders[:10]))
+            raise TransitionError(f"still open, so reset cannot happen: order {named}")
         self._seen = None
         return [self.kill.reset(who, self.exchange.now_ns)]
 
@@ -141,22 +198,29 @@ class Desk:
         if report is None:
             return
         said.append(report)
-        for order_id in open_orders:
-            said += self.exchange.cancel(order_id)
+        self._cancel(open_orders, said)
         try:
             self._strategy.stopped(why)
-        except Exception as error:
+        except _FAILURES as error:
             # The orders are being cancelled already, and a strategy cannot keep them from it.
             now_ns = self.exchange.now_ns
             why = _raised("stopped", error)
             said.append(RiskDecision(time_ns=now_ns, symbol=self.symbol, is_allowed=False, why=why))
 
+    def _cancel(self, order_ids: tuple[int, ...], said: list[Report]) -> None:
+        for order_id in order_ids:
+            said += self.exchange.cancel(order_id)
+
     def _prove(self, said: list[Report]) -> None:
-        if self.kill.state is KillState.CANCELLING:
-            open_orders = self.exchange.open_orders(self.symbol)
-            report = self.kill.prove(open_orders, self.exchange.now_ns)
-            if report is not None:
-                said.append(report)
+        """Latch the switch once nothing is open. An order may be open without a cancel: the run
+        before this one ended between the pull and the cancel."""
+        if self.kill.is_armed:
+            return
+        open_orders = self.exchange.open_orders(self.symbol)
+        self._cancel(open_orders, said)
+        report = self.kill.prove(open_orders, self.exchange.now_ns)
+        if report is not None:
+            said.append(report)
 
     # The limits.
 
@@ -174,8 +238,9 @@ class Desk:
     def _touch(self, bid: Level, ask: Level) -> Touch:
         return Touch(bid=bid.price, ask=ask.price, updated_ns=self._updated_ns)
 
-    def _mark(self, bid: Level, ask: Level) -> tuple[Risk, Quoter]:
-        """The limits and the quoter, with the account at its newest value."""
+    def _mark(self, bid: Level, ask: Level) -> Quoter:
+        """Note what the account is worth now. Returns the quoter. Raises `LimitsError` with the
+        first book, where no order of its instrument could keep a limit."""
         if self._risk is None or self._quoter is None:
             assert self._book.instrument is not None, "the book is known"
             self._risk = Risk(self._limits, self._book.instrument, self._risk_record)
@@ -185,7 +250,7 @@ class Desk:
         if bid.price + ask.price > 0:
             equity = 0 if held is None else held.equity(bid.price + ask.price, parts=2)
             self._risk.mark(equity, self.exchange.now_ns)
-        return self._risk, self._quoter
+        return self._quoter
 
     # The strategy.
 
@@ -194,7 +259,7 @@ class Desk:
             return
         try:
             self._strategy.filled(fill)
-        except Exception as error:
+        except _FAILURES as error:
             self._pull(KillCause.STRATEGY, _raised("filled", error), said)
 
     def _decide(self, top: _Top, said: list[Report]) -> None:
@@ -206,7 +271,11 @@ class Desk:
             self._stand_aside(frozen_why, said)
             return
         self._was_trusted = True
-        _, quoter = self._mark(bid, ask)
+        try:
+            quoter = self._mark(bid, ask)
+        except LimitsError as error:
+            self._pull(KillCause.LIMIT, str(error), said)
+            return
         if self._watch(said):
             quotes = self._asked(bid, ask, position, said)
             if quotes is not None:
@@ -216,8 +285,7 @@ class Desk:
         if frozen_why and self._was_trusted and self._settings.kill_on_feed_loss:
             self._pull(KillCause.FEED, frozen_why, said)
             return
-        for order in self.exchange.orders(self.symbol):
-            said += self.exchange.cancel(order.order_id)
+        self._cancel(self.exchange.open_orders(self.symbol), said)
 
     def _asked(self, bid: Level, ask: Level, position: int, said: list[Report]) -> Quotes | None:
         """What the strategy wants; None if it pulled the kill switch."""
@@ -228,15 +296,13 @@ class Desk:
         try:
             quotes = self._strategy.quote(view)
             if quotes is None:
-                quotes = Quotes(bids=(), asks=(), fair_value=view.mid, skew=0.0)
-            require_sane(quotes, instrument)
+                return Quotes(bids=(), asks=(), fair_value=view.mid, skew=0.0)
+            return checked(quotes, instrument)
         except StrategyError as error:
-            self._pull(KillCause.STRATEGY, str(error), said)
-            return None
-        except Exception as error:
+            self._pull(KillCause.STRATEGY, in_words(error), said)
+        except _FAILURES as error:
             self._pull(KillCause.STRATEGY, _raised("quote", error), said)
-            return None
-        return quotes
+        return None
 
     def _work(self, quoter: Quoter, quotes: Quotes, touch: Touch, said: list[Report]) -> None:
         quoter.work(quotes, touch)
@@ -267,5 +333,5 @@ class Desk:
             said.append(msgspec.structs.replace(report, time_ns=self.exchange.now_ns))
 
 
-def _raised(method: str, error: Exception) -> str:
-    return f"the strategy's {method}() raised {type(error).__name__}: {error}"
+def _raised(method: str, error: BaseException) -> str:
+    return f"the strategy's {method}() raised {type(error).__name__}: {in_words(error)}"

@@ -69,9 +69,11 @@ class KillRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KillSwitch:
-    """A kill switch. See the module. Without a `record` it is armed."""
+    """A kill switch. See the module. Without a `record` it is armed. `symbol` is the one whose
+    orders it stops, for its reports."""
 
-    def __init__(self, record: KillRecord | None = None) -> None:
+    def __init__(self, record: KillRecord | None = None, *, symbol: str = "") -> None:
+        self._symbol = symbol
         self._record = KillRecord() if record is None else record
 
     @property
@@ -112,6 +114,10 @@ class KillSwitch:
         self._record = msgspec.structs.replace(self._record, state=self._after(KillEvent.CLEARED))
         return self._report(now_ns, ())
 
+    def require_latched(self) -> None:
+        """Raises `TransitionError` unless a reset is possible."""
+        self._after(KillEvent.RESET)
+
     def reset(self, who: str, now_ns: int) -> KillReport:
         """Arm it again, for a person who is named. Raises `TransitionError` unless it is
         latched."""
@@ -129,6 +135,7 @@ class KillSwitch:
         record = self._record
         return KillReport(
             time_ns=now_ns,
+            symbol=self._symbol,
             state=record.state,
             cause=record.cause,
             why=record.why,

@@ -39,6 +39,7 @@ class Market:
     reports."""
 
     __slots__ = (
+        "_has_changed",
         "_ladders",
         "_say",
         "_trust",
@@ -67,6 +68,8 @@ class Market:
         """Why fills are frozen, empty if they are not."""
         self._units: object = None
         """The units of the first book. Orders and positions are in them."""
+        self._has_changed = False
+        """Whether a record was in other units."""
 
     def restore(self, past: Past, now_ns: int) -> None:
         """Go on with the positions and the open orders of an earlier run."""
@@ -98,6 +101,8 @@ class Market:
         levels = ladder.levels
         if not levels:
             return
+        if trade.instrument is not self.book.instrument:
+            self._meet(trade.instrument, now_ns)
         best, price = levels[0].price, trade.price
         if best < price if ladder.is_bid else best > price:
             return
@@ -149,14 +154,19 @@ class Market:
         """Go on with fills if the book is known again."""
         if self.book.is_known:
             assert self.book.instrument is not None, "a known book has one"
-            units = _units(self.book.instrument)
-            if self._units is None or self._units == units:
-                self._units = units
-                self._trust.trust()
-            else:
-                self._trust.trust()
-                self._trust.distrust(f"the units of {self.symbol} have changed: start a new run")
+            self._trust.trust()
+            self._meet(self.book.instrument, now_ns)
         self._look(now_ns)
+
+    def _meet(self, instrument: Instrument, now_ns: int) -> None:
+        """Freeze for good once a record is in other units than the first book."""
+        units = _units(instrument)
+        if self._units is None:
+            self._units = units
+        self._has_changed |= units != self._units
+        if self._has_changed:
+            self._trust.trust()
+            self.distrust(f"the units of {self.symbol} have changed: start a new run", now_ns)
 
     def _look(self, now_ns: int) -> None:
         was, why = self.frozen_why, self._trust.why
@@ -180,14 +190,11 @@ class Market:
 
 def _show(ladder: Ladder, prices: OrderBook) -> None:
     """Hand on the displayed quantities of the own levels that have changed."""
-    side, quantity_at = ladder.side, prices.quantity_at
-    # The book reaches to every level in front of one that it reaches to.
-    is_reached = not prices.is_top_only
-    for level in reversed(ladder.levels):
+    side, quantity_at, is_whole = ladder.side, prices.quantity_at, not prices.is_top_only
+    for level in ladder.levels:
         displayed: int | None = quantity_at(side, level.price)
-        if not displayed and not is_reached:
+        if not (displayed or is_whole):
             displayed = shown_at(prices, side, level.price)
-        is_reached = is_reached or displayed is not None
         if displayed != level.displayed:
             level.change(displayed, prices.time)
 

@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from fanout.protocol.constants import Side
+from fanout.protocol.constants import I64_MAX, Side
 from fanout.trading.errors import LimitsError, TransitionError
 
 
@@ -113,7 +113,7 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """An order as a strategy asks for it.
 
     `side` is BID to buy and ASK to sell. `price` and `quantity` are integers at the instrument's
-    exponents; a market order has no price. `tag` is the strategy's own name for it.
+    exponents; a market order has no price.
     """
 
     symbol: str
@@ -122,13 +122,14 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     price: int | None = None
     type: OrderType = OrderType.LIMIT
     time_in_force: TimeInForce = TimeInForce.GTC
-    tag: str = ""
 
     @property
     def fault(self) -> str | None:
         """What is contradictory in it, in words; None if nothing is."""
         if self.quantity <= 0:
             return f"the quantity is {self.quantity}; it has to be above 0"
+        if max(self.quantity, self.price or 0) > I64_MAX:
+            return f"{self.quantity} at {self.price} exceed 64 bits, {I64_MAX:,}"
         if self.type is OrderType.MARKET:
             return None if self.price is None else f"a market order has a price, {self.price}"
         if self.price is None or self.price <= 0:

@@ -16,13 +16,14 @@ from fanout.clients.books import Book
 from fanout.protocol.book import OrderBook
 from fanout.protocol.book_records import Level
 from fanout.protocol.constants import Side
+from fanout.protocol.instrument import Instrument
 from fanout.trading import reports
 from fanout.trading.ladder import Ladder
 from fanout.trading.orders import OrderEvent, OrderRequest, OrderType, TimeInForce, after
 from fanout.trading.own_level import OwnLevel
 from fanout.trading.own_order import MODELS, OwnOrder
 from fanout.trading.position import Position
-from fanout.trading.queues import SHARES, Model, ProbabilisticQueue, Queue, QueueFill, Times
+from fanout.trading.queues import Model, ProbabilisticQueue, Queue, QueueFill, Times, share_of
 from fanout.trading.reports import PositionReport, Report
 from fanout.trading.settings import ExchangeSettings
 from fanout.trading.taking import Taken, shown_at
@@ -76,11 +77,18 @@ class OwnOrders:
             return request.fault
         if instrument is None:
             return f"no book of {request.symbol} has come yet"
-        if instrument.lot and request.quantity % instrument.lot:
-            return f"the quantity {request.quantity} is no multiple of the lot, {instrument.lot}"
-        if request.price is not None and instrument.tick and request.price % instrument.tick:
-            return f"the price {request.price} is no multiple of the tick, {instrument.tick}"
+        text, lot = instrument.quantity_text, instrument.lot
+        if lot and request.quantity % lot:
+            return f"the quantity {text(request.quantity)} is no multiple of the lot, {text(lot)}"
+        shown, tick = instrument.price_text, instrument.tick
+        if request.price is not None and tick and request.price % tick:
+            return f"the price {shown(request.price)} is no multiple of the tick, {shown(tick)}"
         return None
+
+    @property
+    def _instrument(self) -> Instrument:
+        """The instrument of the first order. Later orders are in its units too."""
+        return self.positions[0].instrument
 
     def admit(self, order: OwnOrder) -> None:
         """Keep an order that is on its way."""
@@ -135,13 +143,14 @@ class OwnOrders:
             # What we took is displayed still, and counts here: so no order rests against it.
             best = self._opposite_best(request.side)
             if best is not None and _reaches(request, best.price):
-                return f"post-only would take at {best.price}"
+                return f"post-only would take at {self._instrument.price_text(best.price)}"
         reach = request.price if order.can_rest else offers[-1][0] if offers else None
         if reach is None:
             return ""
         for level in self.ladders[_OTHER[request.side]].reached_by(reach):
             if level.queues[model].places:
-                return f"it would trade with our own order at {level.price}"
+                price = self._instrument.price_text(level.price)
+                return f"it would trade with our own order at {price}"
         return ""
 
     def _opposite_best(self, side: Side) -> Level | None:
@@ -156,7 +165,8 @@ class OwnOrders:
         for price, quantity in offers:
             self._fill(order, model, price, quantity, now_ns, None)
         if short and not order.can_rest:
-            why = f"{short} of {order.request.quantity} could not be taken at once"
+            text = self._instrument.quantity_text
+            why = f"{text(short)} of {text(order.request.quantity)} could not be taken at once"
             self._say(order.turn(model, OrderEvent.EXPIRE, now_ns, why=why))
 
     def _rest(self, order: OwnOrder, model: Model, quantity: int, now_ns: int) -> None:
@@ -178,10 +188,11 @@ class OwnOrders:
         return level
 
     def _new_queue(self, model: Model) -> Queue:
-        lot = self.positions[model].instrument.lot
+        instrument = self._instrument
         if model is Model.CONSERVATIVE:
-            return Queue(lot)
-        return ProbabilisticQueue(lot, SHARES[self._settings.weight])
+            return Queue(instrument.lot)
+        share = share_of(self._settings.weight, instrument.quantity_exponent)
+        return ProbabilisticQueue(instrument.lot, share)
 
     def cancel(self, order: OwnOrder, now_ns: int, why: str = "") -> None:
         """A cancel works: what is left is taken out of the queues."""

@@ -5,10 +5,11 @@
         for report in exchange.take(record): ...
 
 It takes every record of one stream that has trades and books, in order, and keeps the books itself.
-Time is `received_ns` of the records, and moves forward only. Orders are sent and cancelled at the
-time of the newest record. A message that works at t does so after all records received at t or
-before, and ahead of the first one received later. So an order that answers a record is acknowledged
-after the whole read of the socket that brought the record, even without latency.
+Time is `received_ns` of the records, `since_ns` of a Status, and moves forward only. Orders are
+sent and cancelled at the time of the newest record. A message that works at t does so after all
+records received at t or before, and ahead of the first one received later. So an order that answers
+a record is acknowledged after the whole read of the socket that brought the record, even without
+latency.
 
 Two models fill the same orders (`queues`). The strategy follows the lead; the other model is a
 bracket around it, with its own fills and its own position. The same records and calls give the same
@@ -24,7 +25,7 @@ from typing import Final
 from fanout.clients.books import Books
 from fanout.clients.outcomes import Disconnected, Received, Restarted, UnknownSymbolError
 from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
-from fanout.protocol.constants import Side
+from fanout.protocol.constants import FeedState, Side
 from fanout.protocol.errors import FanoutError
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import End, Gap, Loss, Status, Trade
@@ -43,16 +44,36 @@ _SILENT: Final[list[Report]] = []
 """The answer to a record that caused nothing. It is never changed."""
 
 
+class OrderNumbers:
+    """The numbers of orders, from 1. Exchanges that share a journal share them."""
+
+    __slots__ = ("last",)
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def next(self) -> int:
+        """A new number."""
+        self.last += 1
+        return self.last
+
+
 class PaperExchange:
     """A paper exchange for the symbols of one stream. See the module."""
 
-    def __init__(self, settings: ExchangeSettings, symbols: Sequence[str]) -> None:
+    def __init__(
+        self,
+        settings: ExchangeSettings,
+        symbols: Sequence[str],
+        *,
+        numbers: OrderNumbers | None = None,
+    ) -> None:
         self.settings = settings
+        self._numbers = OrderNumbers() if numbers is None else numbers
         self.books = Books()
         self.now_ns = 0
         """The time of the newest record, unix ns."""
         self._orders: dict[int, OwnOrder] = {}
-        self._last_id = 0
         self._due: list[tuple[int, int, OwnOrder, bool]] = []
         """Messages on their way: when they work, their number, the order, and if it is a cancel."""
         self._next_due_ns: float = float("inf")
@@ -74,15 +95,18 @@ class PaperExchange:
         kind = type(record)
         is_update = kind is BookUpdate or kind is OrderUpdate
         if kind is Trade or is_update or kind is Quote:
-            received_ns = record.received_ns  # type: ignore[union-attr]
-            if received_ns > self.now_ns:
-                if self._next_due_ns < received_ns:
-                    self._work_until(received_ns)
-                self.now_ns = received_ns
+            time_ns: int = record.received_ns  # type: ignore[union-attr]
+        else:
+            time_ns = time_of(record)
+        if time_ns > self.now_ns:
+            if self._next_due_ns < time_ns:
+                self._work_until(time_ns)
+            self.now_ns = time_ns
         try:
             self.books.apply(record)
         except FanoutError as error:
-            self._distrust(str(error))
+            instrument: Instrument | None = getattr(record, "instrument", None)
+            self._distrust(str(error), instrument)
         if kind is Trade or is_update:
             market = self._markets.get(record.instrument.symbol)  # type: ignore[union-attr]
             if market is not None:
@@ -125,13 +149,18 @@ class PaperExchange:
             case Loss() | Restarted():
                 for market in self._markets.values():
                     market.forget(reason_of(record), self.now_ns)
-            case Status() | Disconnected() | End():
-                self._distrust(reason_of(record))
+            case Status(instrument=instrument, state=state):
+                if state is not FeedState.LIVE:
+                    self._distrust(reason_of(record), instrument)
+            case Disconnected() | End():
+                self._distrust(reason_of(record), None)
         self._note_frozen()
 
-    def _distrust(self, why: str) -> None:
-        for market in self._markets.values():
-            if not market.book.is_known:
+    def _distrust(self, why: str, instrument: Instrument | None) -> None:
+        """Freeze the books of an instrument, or of all, that are unknown now."""
+        for symbol, market in self._markets.items():
+            concerns = instrument is None or instrument.symbol == symbol
+            if concerns and not market.book.is_known:
                 market.distrust(why, self.now_ns)
         self._note_frozen()
 
@@ -167,8 +196,7 @@ class PaperExchange:
         REFUSED, in the others it is sent. Raises `UnknownSymbolError`.
         """
         own = self._market(request.symbol).own
-        self._last_id += 1
-        order = OwnOrder(self._last_id, request, self.now_ns)
+        order = OwnOrder(self._numbers.next(), request, self.now_ns)
         fault = own.fault(order)
         refusals = dict.fromkeys(MODELS, fault) if fault else dict(refused or {})
         for model in MODELS:
@@ -187,7 +215,7 @@ class PaperExchange:
         past = Past(instrument, reports)
         ended = past.settle()
         self.now_ns = max(self.now_ns, past.time_ns)
-        self._last_id = max(self._last_id, past.last_id)
+        self._numbers.last = max(self._numbers.last, past.last_id)
         self._market(instrument.symbol).restore(past, self.now_ns)
         return [*ended, *self._said()]
 
@@ -196,7 +224,7 @@ class PaperExchange:
         Raises `UnknownOrderError` for a number that no order had."""
         order = self._orders.get(order_id)
         if order is None or order.cancel_due_ns is not None:
-            if not 0 < order_id <= self._last_id:
+            if not 0 < order_id <= self._numbers.last:
                 raise UnknownOrderError(f"there was never an order {order_id}")
             return []
         due_ns = max(self.now_ns + self.settings.latencies.cancel_ns, order.working_due_ns)
@@ -218,6 +246,11 @@ class PaperExchange:
         self._next_due_ns = self._due[0][0]
 
     # What can be asked.
+
+    @property
+    def next_due_ns(self) -> float:
+        """When the next message works, infinity if none is on its way."""
+        return self._next_due_ns
 
     def order(self, order_id: int) -> OwnOrder | None:
         """An order that is not over."""
@@ -261,3 +294,13 @@ class PaperExchange:
     def frozen_why(self, symbol: str) -> str:
         """Why the fills of a symbol are frozen, empty if they are not."""
         return self._market(symbol).frozen_why
+
+
+def time_of(record: Received) -> int:
+    """The service's time of a record, unix ns; 0 for one that has none. Without the time of a
+    Status, which comes after a silence, orders that were acknowledged in the silence would be too
+    late when they are replayed."""
+    if type(record) is Status:
+        return record.since_ns
+    time_ns: int = getattr(record, "received_ns", 0)
+    return time_ns

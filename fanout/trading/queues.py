@@ -8,6 +8,10 @@ own earlier orders are in front of it too. A trade goes through all of that from
 
 so the volume of a trade is spent once.
 
+A trade through the price shows that nobody is in front any more: all at the price came first. It
+fills what is left of an order, up to its own volume. An aggressor that had 1 to sell below our bid
+would have met the bid first, and sold it 1.
+
 The models differ in one thing: what a decrease of the displayed quantity does that no trade
 explains. *Conservative*: nothing was in front, unless less is displayed now than was in front.
 *Probabilistic*: a part was behind, p = f(back) / (f(back) + f(front)); the rest was in front. That
@@ -57,6 +61,11 @@ class Weight(IntEnum):
     LOGARITHM = 2
 
 
+Share = Callable[[int, int, int], int]
+"""Of a decrease, the part that was in front: decrease, front and back, all in parts of a unit. It
+is rounded down. Front and back are not both 0."""
+
+
 def _linear(decrease: int, front: int, back: int) -> int:
     return decrease * front // (front + back)
 
@@ -65,22 +74,29 @@ def _square(decrease: int, front: int, back: int) -> int:
     return decrease * front * front // (front * front + back * back)
 
 
-def _logarithm(decrease: int, front: int, back: int) -> int:
-    near, far = math.log1p(front / PARTS), math.log1p(back / PARTS)
-    # As a quotient of integers the share keeps its 53 bits at any size of the decrease.
-    share, of = (near / (near + far)).as_integer_ratio()
-    return decrease * share // of
+def _logarithm(quantity_exponent: int) -> Share:
+    """ln(1 + x) is the one f for which the unit of x matters: x is a decimal quantity, as in
+    hftbacktest, and not a number of the smallest units."""
+    times, parts = 10 ** max(quantity_exponent, 0), PARTS * 10 ** max(-quantity_exponent, 0)
+
+    def logarithm(decrease: int, front: int, back: int) -> int:
+        near, far = math.log1p(front * times / parts), math.log1p(back * times / parts)
+        # As a quotient of integers the share keeps its 53 bits at any size of the decrease.
+        share, of = (near / (near + far)).as_integer_ratio()
+        return decrease * share // of
+
+    return logarithm
 
 
-Share = Callable[[int, int, int], int]
-"""Of a decrease, the part that was in front: decrease, front and back, all in parts of a unit. It
-is rounded down. Front and back are not both 0."""
-
-SHARES: Final[dict[Weight, Share]] = {
-    Weight.LINEAR: _linear,
-    Weight.SQUARE: _square,
-    Weight.LOGARITHM: _logarithm,
-}
+def share_of(weight: Weight, quantity_exponent: int) -> Share:
+    """The share of a weight, for an instrument of this exponent."""
+    match weight:
+        case Weight.LINEAR:
+            return _linear
+        case Weight.SQUARE:
+            return _square
+        case Weight.LOGARITHM:
+            return _logarithm(quantity_exponent)
 
 
 class Times(NamedTuple):
@@ -91,11 +107,13 @@ class Times(NamedTuple):
     venue_time: int
 
     def is_older_than(self, acknowledged: Times) -> bool:
-        """Whether a trade of this moment came before an acknowledgement. The clocks have different
-        errors, so either of them is enough."""
+        """Whether a trade of this moment may have come before an acknowledgement. The clocks have
+        different errors, so either of them is enough. A trade at the very time of the newest book
+        may be in that book: what it took is not in front of an order that joined behind the rest.
+        """
         if self.received_ns <= acknowledged.received_ns:
             return True
-        return 0 < self.venue_time < acknowledged.venue_time
+        return 0 < self.venue_time <= acknowledged.venue_time
 
 
 class Place:
@@ -114,7 +132,7 @@ class Place:
         self.acknowledged = at
         """Trades that are older by either clock are not for this order."""
         self.credits: list[tuple[int, int]] = []
-        """Times of the book and what the front lost then, oldest first."""
+        """Times of the book, 0 where it has none, and what the front lost then, oldest first."""
 
     def note(self, time: int, amount: int) -> None:
         """Remember that the book of this time has moved the front."""
@@ -124,14 +142,14 @@ class Place:
             return
         entries.append((time, amount))
         if len(entries) > MAX_CREDITS:
-            (_, oldest), (later, other) = entries[:2]
-            entries[:2] = [(later, oldest + other)]
+            (at, oldest), (later, other) = entries[:2]
+            entries[:2] = [(later if at else 0, oldest + other)]
 
     def spend(self, time: int, volume: int) -> int:
         """What is left of the volume of a trade after the credits that may be the same fill."""
         kept = []
         for at, amount in self.credits:
-            if at < time:
+            if 0 < at < time:
                 continue  # the book was older than the trade, and later trades are newer still
             used = min(amount, volume)
             volume -= used
@@ -187,17 +205,14 @@ class Queue:
         """
         fills: list[QueueFill] = []
         parts, lot, own = self.parts, self.lot, 0
-        received_ns, time = at
         for place in self.places:
-            acknowledged_ns, acknowledged = place.acknowledged
-            # `Times.is_older_than`, without its call: this is done for every order and trade.
-            if received_ns <= acknowledged_ns or 0 < time < acknowledged:
+            if at.is_older_than(place.acknowledged):
                 continue
             reach = (volume - own) * parts
             if is_through:
                 place.front = 0
             elif place.credits:
-                reach = place.spend(time, reach)
+                reach = place.spend(at.venue_time, reach)
             front = place.front
             if front is None:
                 continue

@@ -25,7 +25,9 @@ class Quoter:
     - `said`: the reports, in order;
     - `refused`: what the limits refused, in words;
     - `fatal`: the breach of a limit that pulls the kill switch. Nothing is sent after it;
-    - `retry_ns`: when an order reaches its minimum life, None if none waits for that.
+    - `retry_ns`: when an order reaches its minimum life, or a refused one would pass; None if none
+      waits for that;
+    - `waits_for_book`: whether an order was refused because the book is stale.
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class Quoter:
         self.refused: list[str] = []
         self.fatal: Breach | None = None
         self.retry_ns: int | None = None
+        self.waits_for_book = False
 
     def work(self, quotes: Quotes, touch: Touch) -> None:
         """Cancel and send what it takes to work these quotes."""
         self.said, self.refused, self.fatal, self.retry_ns = [], [], None, None
+        self.waits_for_book = False
         orders = self._exchange.orders(self._symbol)
         for side, wanted in ((Side.BID, quotes.bids), (Side.ASK, quotes.asks)):
             working = [each for each in orders if each.request.side is side]
@@ -74,8 +78,12 @@ class Quoter:
         until_ns = order.working_due_ns + self._min_life_ns
         if self._exchange.now_ns >= until_ns:
             return True
-        self.retry_ns = until_ns if self.retry_ns is None else min(self.retry_ns, until_ns)
+        self._retry_at(until_ns)
         return False
+
+    def _retry_at(self, time_ns: int | None) -> None:
+        if time_ns is not None:
+            self.retry_ns = time_ns if self.retry_ns is None else min(self.retry_ns, time_ns)
 
     def _send(self, side: Side, quote: Quoted, touch: Touch) -> None:
         request = OrderRequest(
@@ -111,8 +119,10 @@ class Quoter:
     def _refuse(self, side: Side, quote: Quoted, breach: Breach) -> None:
         """Note a refusal. It is reported once, while the same limit goes on refusing."""
         is_kill = breach.check in self._limits.kills
-        self.refused.append(f"{side.name} {quote.quantity} at {quote.price}: {breach.why}")
+        self.refused.append(f"{side.name} {self._risk.in_words(quote)}: {breach.why}")
         self.fatal = breach if is_kill else None
+        self._retry_at(self._risk.passes_ns(breach, self._exchange.now_ns))
+        self.waits_for_book |= breach.check is Check.STALE_DATA
         if self._last is breach.check:
             return
         self._last = breach.check

@@ -108,9 +108,11 @@ class RiskDecision(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class KillReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The kill switch changed its state. `open_orders` are those that still have to end."""
+    """The kill switch of a symbol changed its state. `open_orders` are those that still have to
+    end. `cause` and `why` are those of the pull, and `why` of a reset names who did it."""
 
     time_ns: int
+    symbol: str
     state: str
     cause: str
     why: str
@@ -132,5 +134,26 @@ class QuoteReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     risk: tuple[str, ...] = ()
 
 
-Report = OrderReport | Fill | PositionReport | Trust | RiskDecision | KillReport | QuoteReport
+class AccountReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What the limits of losses remember of a symbol: `fanout.trading.risk.RiskRecord`. It is
+    reported so that a restart does not forget a loss. Amounts are integers at `Money.exponent`."""
+
+    time_ns: int
+    symbol: str
+    day: int
+    at_start: int
+    highest: int
+    equity: int
+
+
+Report = (
+    OrderReport
+    | Fill
+    | PositionReport
+    | Trust
+    | RiskDecision
+    | KillReport
+    | QuoteReport
+    | AccountReport
+)
 """All that goes into the journal of a run."""

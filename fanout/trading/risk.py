@@ -108,6 +108,11 @@ class Risk:
             day=self._day, at_start=self._at_start, highest=self._highest, equity=self._equity
         )
 
+    def in_words(self, order: tuple[int, int]) -> str:
+        """A price and a quantity in decimals."""
+        price, quantity = order
+        return f"{self._instrument.quantity_text(quantity)} at {self._instrument.price_text(price)}"
+
     # What the account is worth.
 
     def mark(self, equity: int, now_ns: int) -> None:
@@ -131,6 +136,12 @@ class Risk:
         """How much the equity is below its highest."""
         return self._highest - self._equity
 
+    @property
+    def tokens_used(self) -> int | None:
+        """The tokens of the orders per second that were used when the newest order was asked about;
+        None without that limit."""
+        return None if self._bucket is None else self._bucket.used
+
     # The checks.
 
     def check(
@@ -146,6 +157,13 @@ class Risk:
         if self._bucket is not None:
             self._bucket.take(now_ns)
         return None
+
+    def passes_ns(self, breach: Breach, now_ns: int) -> int | None:
+        """When a refused order would pass its limit though nothing has changed but the time. None
+        if it would not."""
+        if breach.check is not Check.ORDERS_PER_SECOND or self._bucket is None:
+            return None
+        return self._bucket.ready_ns(now_ns)
 
     def check_exposure(
         self, request: OrderRequest, exposure: Exposure, touch: Touch
@@ -219,7 +237,9 @@ class Risk:
 
     def _at_mid(self, quantity: int, touch: Touch) -> int | None:
         twice = touch.twice_mid
-        return None if twice is None else self._money.value(twice, quantity, parts=2)
+        if twice is None or twice <= 0:
+            return None  # 0 is no price of an inverse contract
+        return self._money.value(twice, quantity, parts=2)
 
     def _rate(self, now_ns: int) -> int:
         """The rate is within its limit as long as there is a token."""

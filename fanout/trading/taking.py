@@ -15,6 +15,11 @@ _FIRST_LEVELS: Final = 16
 """Levels looked at first. An order seldom takes more, and a book may have 100,000."""
 
 
+EXACT_LEVELS: Final = 20
+"""Levels that a book has without a hole, where the venue sends no more than its top: what `Books`
+promises."""
+
+
 class Taken:
     """The quantities that own orders took from one side of a book, by price."""
 
@@ -45,11 +50,11 @@ class Taken:
 
     def _prune(self, book: OrderBook) -> None:
         for price, taken in list(self._quantities.items()):
-            displayed = book.quantity_at(self.side, price)
-            if displayed:
-                self._quantities[price] = min(taken, displayed)
-            else:
+            displayed = shown_at(book, self.side, price)
+            if displayed == 0:
                 del self._quantities[price]
+            elif displayed is not None:
+                self._quantities[price] = min(taken, displayed)
 
     def _within(self, book: OrderBook, quantity: int, limit: int | None) -> list[tuple[int, int]]:
         """The levels from the best to the limit, at least as many as the quantity needs."""
@@ -71,9 +76,13 @@ class Taken:
 
 
 def shown_at(book: OrderBook, side: Side, price: int) -> int | None:
-    """The quantity displayed at a price; None where the book does not reach to it."""
+    """The quantity displayed at a price; None where the book does not reach to it.
+
+    A book that is cut off has its first levels, and beyond them what has changed since. There a
+    level that it has is right, and one that it lacks may be missing.
+    """
     displayed = book.quantity_at(side, price)
     if displayed or not book.is_top_only:
         return displayed
     held = book.ask_count if side is Side.ASK else book.bid_count
-    return None if book.count_to(side, price) == held else 0
+    return 0 if book.count_to(side, price) < min(held, EXACT_LEVELS) else None

@@ -89,6 +89,10 @@ class Market:
             else f"{trade.symbol} {trade.trade_id} is {facts} there, and {got} here"
         )
 
+    def facts(self, symbol: str, trade_id: int) -> Facts | None:
+        """All that is known of a trade; None if it was never traded."""
+        return self._rows.get(("trade", symbol, trade_id))
+
     def issued(self, symbol: str, stream: StreamKind, told: Collection[int]) -> dict[int, str]:
         """Ids and kinds, in the order in which they were issued, from the first to the last of
         `told`. The venue's ids need not ascend."""

@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from fanout.analytics.config import ConsumerConfig
-from fanout.analytics.consumer import Consumer, Features
+from fanout.analytics.consumer import Consumer, Features, PlacedRow
 from fanout.analytics.errors import AnalyticsError
 from fanout.analytics.fits import fits_for
 from fanout.analytics.lines import FORMS
@@ -59,7 +59,7 @@ class Consuming:
         self._config = config
         self._sources = tuple(sources)
         self._options = options
-        self._outputs: list[Output] = []
+        self._outputs: list[Output[PlacedRow]] = []
         self._fits = named_fits(config.microprices)
         names = [without_password(each.address) for each in sources]
         kept = [each.is_journal and not options.follow for each in sources]
@@ -128,19 +128,19 @@ class Consuming:
             raise failure
 
     async def _run_engine(
-        self, engine: Engine, counts: Counts, ending: trio.CancelScope
+        self, engine: Engine[PlacedRow], counts: Counts, ending: trio.CancelScope
     ) -> Exception | None:
         """Run the engine. A reader of standard output that has left ends it in good order, and so
         does a configuration that turns out to fit no header."""
         failure: Exception | None = None
         try:
             with ending:
-                async with _telling(counts):
+                async with telling(counts):
                     await engine.run()
         except* BrokenPipeError as group:
             failure = group.exceptions[0]
         except* AnalyticsError as group:
-            failure = ConfigError(str(_first(group)))
+            failure = ConfigError(str(first_of(group)))
         return failure or engine.failure
 
     def _dropped(self) -> int:
@@ -202,7 +202,7 @@ class Consuming:
 
 
 @asynccontextmanager
-async def _telling(counts: Counts) -> AsyncIterator[None]:
+async def telling(counts: Counts) -> AsyncIterator[None]:
     """Print the rates now and again, within the block."""
 
     async def tell() -> None:
@@ -216,7 +216,8 @@ async def _telling(counts: Counts) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
-def _first(error: BaseException) -> BaseException:
+def first_of(error: BaseException) -> BaseException:
+    """The first error in a group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

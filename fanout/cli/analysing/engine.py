@@ -1,4 +1,4 @@
-"""Moves records from the inputs through the features to the outputs.
+"""Moves records from the inputs through a consumer, such as the features, to the outputs.
 
 A task for each input reads, and one processes. What one read of an input brought is processed in
 one go, up to `batch_records`, and the outputs are flushed once for it. So no record costs a switch
@@ -9,13 +9,13 @@ output holds up the processing, and with it the inputs.
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import trio
 
-from fanout.analytics.consumer import Consumer, PlacedRow
 from fanout.analytics.merge import Merger
 from fanout.cli.analysing.figures import Counts
-from fanout.cli.analysing.output import Output
+from fanout.cli.analysing.output import Output, Taker
 from fanout.cli.inputs import Batches
 from fanout.cli.outcome import say
 from fanout.cli.source import told
@@ -34,15 +34,18 @@ _NEWS = (Disconnected, Restarted, Loss)
 """Records that say something of the stream itself."""
 
 
-class Engine:
+Row = TypeVar("Row")
+
+
+class Engine(Generic[Row]):
     """One run of a consumer."""
 
     def __init__(
         self,
-        consumer: Consumer,
+        consumer: Taker[Row],
         merger: Merger,
         streams: Sequence[Batches],
-        outputs: Sequence[Output],
+        outputs: Sequence[Output[Row]],
         counts: Counts,
         *,
         batch_records: int,
@@ -60,7 +63,6 @@ class Engine:
         self._batch_records = batch_records
         self._left = limit
         self._wall_ns = wall_ns
-        self._is_live = any(not each.is_kept for each in counts.states)
         self._arrived = trio.Event()
         """Set when there is something to process."""
         self._room = trio.Event()
@@ -162,12 +164,12 @@ class Engine:
         self._room.set()
         self._room = trio.Event()
 
-    async def _hand_on(self, rows: list[PlacedRow]) -> bool:
+    async def _hand_on(self, rows: Sequence[Row]) -> bool:
         """Give rows to the outputs. Whether those were the last ones."""
         if self._left is not None:
             rows = rows[: self._left]
             self._left -= len(rows)
-        if self._is_live:
+        if any(not each.is_kept for each in self._counts.states):
             self._counts.lag_ns = max(0, self._wall_ns() - self._consumer.newest_ns)
         if rows:
             for each in self._outputs:

@@ -1,12 +1,12 @@
 """What a consumer counts, and the line that it prints every few seconds."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from fanout.analytics.consumer import Consumer
 from fanout.analytics.merge import Merger
+from fanout.cli.analysing.output import Taker
 from fanout.cli.figures import brief
 
 RATES_S: Final = 5.0
@@ -79,14 +79,16 @@ class Counts:
 
     def __init__(
         self,
-        consumer: Consumer,
+        consumer: Taker[Any],
         merger: Merger,
         states: Sequence[StreamState],
         *,
         dropped: Callable[[], int],
         clock: Callable[[], float],
+        noun: str = "rows",
     ) -> None:
-        """`clock` gives seconds that never step back."""
+        """`clock` gives seconds that never step back. `noun` is what the consumer makes."""
+        self._noun = noun
         self.lag_ns: int | None = None
         self.states = tuple(states)
         self._consumer = consumer
@@ -105,7 +107,7 @@ class Counts:
             late=self._merger.late,
             dropped=self._dropped(),
             waiting=self._merger.waiting,
-            instruments=len(self._consumer.listed),
+            instruments=self._consumer.instruments,
             lag_ns=self.lag_ns,
             streams=tuple(
                 each.figures(self._merger.late_of(index)) for index, each in enumerate(self.states)
@@ -122,14 +124,14 @@ class Counts:
         lag = "" if self.lag_ns is None else f"lag {brief(self.lag_ns)}, "
         return (
             f"{(records - before_records) / span_s:,.0f} records/s, "
-            f"{(rows - before_rows) / span_s:,.0f} rows/s, {lag}"
+            f"{(rows - before_rows) / span_s:,.0f} {self._noun}/s, {lag}"
             f"{self._merger.late:,} late, {self._dropped():,} dropped"
         )
 
     def total(self) -> str:
         """Everything so far, as a line."""
         return (
-            f"{self._consumer.records:,} records, {self._consumer.rows:,} rows, "
+            f"{self._consumer.records:,} records, {self._consumer.rows:,} {self._noun}, "
             f"{self._merger.late:,} late, {self._dropped():,} dropped"
         )
 

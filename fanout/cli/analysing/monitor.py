@@ -6,7 +6,7 @@
 /status    the figures, as JSON: `fanout.cli.analysing.figures.Figures`
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
@@ -40,7 +40,15 @@ _OF_STREAMS = {
 class Monitor(RouteServer):
     """The server."""
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(
+        self,
+        counts: Counts,
+        *,
+        name: str = "analytics",
+        status: Callable[[], bytes] | None = None,
+    ) -> None:
+        """`name` stands in the names of the metrics. `status` gives what `/status` answers, if that
+        is not the figures."""
         super().__init__(
             {
                 "/metrics": self._metrics,
@@ -50,8 +58,9 @@ class Monitor(RouteServer):
             }
         )
         self._counts = counts
+        self._said = status or (lambda: msgspec.json.encode(counts.figures()))
         self._registry = CollectorRegistry()
-        self._registry.register(_Collected(counts))
+        self._registry.register(_Collected(counts, f"fanout_{name}"))
         ProcessCollector(registry=self._registry)
 
     async def _metrics(self, _: h11.Request) -> Answer:
@@ -68,42 +77,50 @@ class Monitor(RouteServer):
         return Answer(HTTPStatus.OK, b"ready\n")
 
     async def _status(self, _: h11.Request) -> Answer:
-        return Answer(HTTPStatus.OK, msgspec.json.encode(self._counts.figures()) + b"\n", JSON)
+        return Answer(HTTPStatus.OK, self._said() + b"\n", JSON)
 
 
 class _Collected(Collector):
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: Counts, prefix: str) -> None:
         self._counts = counts
+        self._prefix = prefix
 
     def collect(self) -> Iterator[Metric]:
         figures = self._counts.figures()
         for name, text in _OF_ALL.items():
-            yield CounterMetricFamily(f"fanout_analytics_{name}", text, getattr(figures, name))
+            yield CounterMetricFamily(f"{self._prefix}_{name}", text, getattr(figures, name))
         for name, text in _OF_STREAMS.items():
-            counter = CounterMetricFamily(f"fanout_analytics_{name}", text, labels=["input"])
+            counter = CounterMetricFamily(f"{self._prefix}_{name}", text, labels=["input"])
             for each in figures.streams:
                 counter.add_metric([each.address], getattr(each, name))
             yield counter
         yield GaugeMetricFamily(
-            "fanout_analytics_waiting", "Records between inputs and processing.", figures.waiting
+            f"{self._prefix}_waiting", "Records between inputs and processing.", figures.waiting
         )
         if figures.lag_ns is not None:
             yield GaugeMetricFamily(
-                "fanout_analytics_lag_seconds",
+                f"{self._prefix}_lag_seconds",
                 "From the receipt of the newest record at the service to its rows.",
                 figures.lag_ns / 1e9,
             )
 
 
 @asynccontextmanager
-async def answering(config: HttpConfig | None, counts: Counts) -> AsyncIterator[None]:
-    """Answer over HTTP within the block, where that is asked for. Raises `BindError`; like every
-    nursery, perhaps in an exception group."""
+async def answering(
+    config: HttpConfig | None,
+    counts: Counts,
+    *,
+    name: str = "analytics",
+    status: Callable[[], bytes] | None = None,
+) -> AsyncIterator[None]:
+    """Answer over HTTP within the block, where that is asked for. `name` and `status` as in
+    `Monitor`. Raises `BindError`; like every nursery, perhaps in an exception group."""
     if config is None:
         yield
         return
+    monitor = Monitor(counts, name=name, status=status)
     async with trio.open_nursery() as nursery:
-        url = await nursery.start(Monitor(counts).run, config.host, config.port)
+        url = await nursery.start(monitor.run, config.host, config.port)
         say(f"answering {url}/status, /metrics, /healthz and /readyz")
         yield
         nursery.cancel_scope.cancel()

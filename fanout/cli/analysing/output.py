@@ -1,15 +1,42 @@
-"""What an output of rows is."""
+"""What an output of rows is, and what makes the rows."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from fanout.analytics.consumer import PlacedRow
+from fanout.analytics.merge import Merged
+from fanout.protocol.records import Header
+
+RowIn = TypeVar("RowIn", contravariant=True)
+RowOut = TypeVar("RowOut", covariant=True)
 
 
-class Output(Protocol):
+class Taker(Protocol[RowOut]):
+    """Takes the records of all streams, and gives rows: `fanout.analytics.consumer.Consumer` gives
+    features, `fanout.cli.trading.session.Session` what happens on paper."""
+
+    records: int
+    rows: int
+    newest_ns: int
+    """The newest time of all records, unix ns."""
+
+    @property
+    def instruments(self) -> int:
+        """How many instruments the rows have had so far."""
+        ...
+
+    def begin(self, stream: int, header: Header) -> None:
+        """Take the header of a stream, before the records under it."""
+        ...
+
+    def take(self, merged: Sequence[Merged]) -> Sequence[RowOut]:
+        """The rows that these records cause, in their order."""
+        ...
+
+
+class Output(Protocol[RowIn]):
     """Takes rows, in batches. Opened and closed by a context manager beside it."""
 
-    def add(self, rows: Sequence[PlacedRow]) -> None:
+    def add(self, rows: Sequence[RowIn]) -> None:
         """Take rows, which go out with the next `flush`."""
         ...
 

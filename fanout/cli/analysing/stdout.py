@@ -27,26 +27,17 @@ PIECE_BYTES: Final = select.PIPE_BUF
 """What a pipe takes at once if it takes anything: a page."""
 
 
-class StdoutOutput:
+class LinesOutput:
     """Lines on a descriptor."""
 
-    def __init__(
-        self, form: JsonLines | CsvLines, listed: Sequence[Listed], descriptor: int
-    ) -> None:
-        self._form = form
-        self._listed = listed
+    def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._pending: list[bytes] = [form.header] if form.header else []
+        self._pending: list[bytes] = []
         mode = os.fstat(descriptor).st_mode
         self._is_pipe = stat.S_ISFIFO(mode)
         self._is_at_once = stat.S_ISREG(mode) or os.path.samestat(
             os.fstat(descriptor), os.stat(os.devnull)
         )
-
-    def add(self, rows: Sequence[PlacedRow]) -> None:
-        """See `Output.add`."""
-        line, listed = self._form.line, self._listed
-        self._pending += [line(listed[place], row) for place, row in rows]
 
     async def flush(self) -> None:
         """See `Output.flush`. Raises `BrokenPipeError` once the reader has left, and
@@ -83,6 +74,24 @@ class StdoutOutput:
                 rest = rest[os.write(self._descriptor, rest[:PIECE_BYTES]) :]
 
 
+class StdoutOutput(LinesOutput):
+    """Rows of features."""
+
+    def __init__(
+        self, form: JsonLines | CsvLines, listed: Sequence[Listed], descriptor: int
+    ) -> None:
+        super().__init__(descriptor)
+        self._form = form
+        self._listed = listed
+        if form.header:
+            self._pending.append(form.header)
+
+    def add(self, rows: Sequence[PlacedRow]) -> None:
+        """See `Output.add`."""
+        line, listed = self._form.line, self._listed
+        self._pending += [line(listed[place], row) for place, row in rows]
+
+
 def _write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
@@ -94,7 +103,13 @@ async def open_stdout(
     form: JsonLines | CsvLines, listed: Sequence[Listed]
 ) -> AsyncIterator[StdoutOutput]:
     """Standard output. Raises `OutputError` if it is closed."""
+    yield StdoutOutput(form, listed, stdout_descriptor())
+
+
+def stdout_descriptor() -> int:
+    """The descriptor of standard output, which nobody else writes to from now on. Raises
+    `OutputError` if it is closed."""
     if sys.stdout is None:
         raise OutputError("standard output is closed: open it, or redirect it to a file")
     sys.stdout.flush()
-    yield StdoutOutput(form, listed, sys.stdout.fileno())
+    return sys.stdout.fileno()

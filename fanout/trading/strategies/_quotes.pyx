@@ -18,6 +18,8 @@ from libc.stdint cimport int64_t
 from importlib import import_module
 
 from fanout.protocol.book_records import Level
+from fanout.protocol.constants import InstrumentType
+from fanout.protocol.fixedpoint import to_text
 from fanout.protocol.instrument import Instrument
 from fanout.trading.strategies.base import Quoted, Quotes, View
 
@@ -94,6 +96,18 @@ cdef Py_ssize_t instrument_price_exponent = _offset(Instrument, b"price_exponent
 cdef Py_ssize_t instrument_quantity_exponent = _offset(Instrument, b"quantity_exponent")
 cdef Py_ssize_t instrument_tick = _offset(Instrument, b"tick")
 cdef Py_ssize_t instrument_lot = _offset(Instrument, b"lot")
+cdef Py_ssize_t instrument_type = _offset(Instrument, b"type")
+cdef Py_ssize_t instrument_contract_mantissa = _offset(Instrument, b"contract_mantissa")
+cdef Py_ssize_t instrument_contract_exponent = _offset(Instrument, b"contract_exponent")
+
+# The types whose positions are in the base. They are compared by identity, and live for ever.
+cdef PyObject *_linear[16]
+cdef int _linears = 0
+for _type in InstrumentType:
+    if not _type.is_inverse:
+        assert _linears < 16, "there is no room for more"
+        _linear[_linears] = <PyObject *>_type
+        _linears += 1
 
 cdef Py_ssize_t quotes_bids = _offset(Quotes, b"bids")
 cdef Py_ssize_t quotes_asks = _offset(Quotes, b"asks")
@@ -121,6 +135,7 @@ cdef struct Shown:
     int64_t position
     int64_t tick
     int64_t lot
+    int64_t quantity_digits
     double price_power
     double mid
     double held
@@ -130,12 +145,20 @@ cdef inline bint within(PyObject *number, int64_t *value) noexcept:
     return as_i64(number, value) and -EXACT <= value[0] <= EXACT
 
 
+cdef bint is_linear(PyObject *kind) noexcept:
+    cdef int place
+    for place in range(_linears):
+        if kind == _linear[place]:
+            return True
+    return False
+
+
 cdef bint read(PyObject *view, Shown *shown) noexcept:
     """False if that is for the plain function."""
     cdef PyObject *instrument
     cdef PyObject *bid
     cdef PyObject *ask
-    cdef int64_t digits, other
+    cdef int64_t digits, other, contract, mantissa
     if not IS_EXACTLY(view, VIEW):
         return False
     instrument = SLOT(view, view_instrument)
@@ -151,10 +174,20 @@ cdef bint read(PyObject *view, Shown *shown) noexcept:
         and within(SLOT(instrument, instrument_tick), &shown.tick)
         and within(SLOT(instrument, instrument_lot), &shown.lot)
         and as_i64(SLOT(instrument, instrument_price_exponent), &digits)
-        and as_i64(SLOT(instrument, instrument_quantity_exponent), &other)
+        and as_i64(SLOT(instrument, instrument_quantity_exponent), &shown.quantity_digits)
+        and as_i64(SLOT(instrument, instrument_contract_exponent), &contract)
+        and within(SLOT(instrument, instrument_contract_mantissa), &mantissa)
+        and is_linear(SLOT(instrument, instrument_type))
     ):
         return False
-    if not (-MAX_DIGITS <= digits <= 0 and -MAX_DIGITS <= other <= 0):
+    if not (-MAX_DIGITS <= digits <= 0 and -MAX_DIGITS <= contract <= MAX_DIGITS):
+        return False
+    if not -2 * MAX_DIGITS <= shown.quantity_digits <= MAX_DIGITS:
+        return False
+    other = shown.quantity_digits + contract
+    if not -MAX_DIGITS <= other <= 0:
+        return False
+    if fabs(<double>shown.position * <double>mantissa) > <double>EXACT:
         return False
     if shown.tick < 0 or shown.lot < 0 or not -EXACT <= shown.bid + shown.ask <= EXACT:
         return False
@@ -162,7 +195,7 @@ cdef bint read(PyObject *view, Shown *shown) noexcept:
     shown.lot = shown.lot or 1
     shown.price_power = POWERS[-digits]
     shown.mid = <double>(shown.bid + shown.ask) / shown.price_power / 2
-    shown.held = <double>shown.position / POWERS[-other]
+    shown.held = <double>(shown.position * mantissa) / POWERS[-other]
     return True
 
 
@@ -231,17 +264,23 @@ cdef tuple one(int64_t price, int64_t quantity):
 # to make their text takes as long as all the rest.
 cdef tuple _newest = ()
 cdef int64_t _newest_position = 0
+cdef int64_t _newest_digits = 0
 cdef int _newest_kind = 0
 
 
 cdef tuple clamps_of(const Shown *shown, const Rounded *to, tuple before):
-    global _newest, _newest_position, _newest_kind
+    global _newest, _newest_position, _newest_digits, _newest_kind
     cdef int kind = to.is_lowered | to.is_lifted << 1 | to.is_shrunk << 2
     if not kind:
         return before
-    if kind != _newest_kind or shown.position != _newest_position:
+    if (
+        kind != _newest_kind
+        or shown.position != _newest_position
+        or shown.quantity_digits != _newest_digits
+    ):
         _newest = texts_of(shown, to)
         _newest_kind, _newest_position = kind, shown.position
+        _newest_digits = shown.quantity_digits
     return before + _newest if before else _newest
 
 
@@ -252,7 +291,8 @@ cdef tuple texts_of(const Shown *shown, const Rounded *to):
     if to.is_lifted:
         texts.append(LIFTED)
     if to.is_shrunk:
-        texts.append(f"the position of {shown.position} shrinks one side")
+        held = to_text(shown.position, shown.quantity_digits)
+        texts.append(f"the position of {held} shrinks one side")
     return tuple(texts)
 
 

@@ -42,8 +42,12 @@ class View(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def held(self) -> float:
-        """The position in units of the base."""
-        return to_float(self.position, self.instrument.quantity_exponent)
+        """The position in units of the base; that of an inverse contract is worth them at the
+        mid."""
+        instrument = self.instrument
+        exponent = instrument.quantity_exponent + instrument.contract_exponent
+        size = to_float(self.position * instrument.contract_mantissa, exponent)
+        return size / self.mid if instrument.type.is_inverse else size
 
 
 class Quoted(NamedTuple):

@@ -91,5 +91,7 @@ def sizes(view: View, *, quantity: int, position_limit: int) -> tuple[int, int, 
         buying, selling = increasing, reducing
     else:
         buying, selling = reducing, increasing
-    clamps = () if increasing == whole else (f"the position of {position} shrinks one side",)
-    return buying, selling, clamps
+    if increasing == whole:
+        return buying, selling, ()
+    held = view.instrument.quantity_text(position)
+    return buying, selling, (f"the position of {held} shrinks one side",)

@@ -1,21 +1,34 @@
 """The desk: quotes become orders, limits hold, and the kill switch ends everything."""
 
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
-from fanout.protocol import FeedState
+from fanout.protocol import BookFlags, FeedState
 from fanout.trading.desk import Desk, DeskSettings
 from fanout.trading.errors import LimitsError, TransitionError
-from fanout.trading.kill import KillCause, KillSwitch
+from fanout.trading.kill import KillCause, KillRecord, KillState, KillSwitch
 from fanout.trading.limits import Check, Limits
 from fanout.trading.money import money_of
-from fanout.trading.reports import Fill, KillReport, OrderReport, QuoteReport, RiskDecision
+from fanout.trading.paper import PaperExchange
+from fanout.trading.reports import (
+    Fill,
+    KillReport,
+    OrderReport,
+    QuoteReport,
+    Report,
+    RiskDecision,
+)
 from fanout.trading.risk import RiskRecord
 from fanout.trading.strategies.base import Quoted, Quotes, View
 from tests.fanout.trading.test_risk import OFF
 from tests.fanout.trading.world import BUY, CONSERVATIVE, MS, PROBABILISTIC, SELL, World, X
+
+LOTS = replace(X, lot=10)
 
 
 class Fixed:
@@ -39,6 +52,25 @@ class Fixed:
 
     def stopped(self, why: str) -> None:
         self.stops.append(why)
+
+
+class Given(Fixed):
+    """A strategy that returns what it was given, whatever that is, or raises it."""
+
+    def __init__(self, quotes: object) -> None:
+        super().__init__([], [])
+        self.given = quotes
+
+    def quote(self, view: View) -> Quotes | None:
+        if isinstance(self.given, BaseException):
+            raise self.given
+        return self.given  # type: ignore[return-value]
+
+
+def wants(**how: object) -> Quotes:
+    """Quotes as a strategy may make them: their types are not checked."""
+    fields: dict[str, object] = {"bids": (), "asks": (), "fair_value": 1.0, "skew": 0.0, **how}
+    return Quotes(**fields)  # type: ignore[arg-type]
 
 
 class DeskWorld(World):
@@ -161,6 +193,15 @@ def test_a_limit_refuses_a_quote_and_the_quote_says_so_once() -> None:
     assert world.of(QuoteReport)[-1].risk == ("BID 5 at 99: position is 10, above the limit of 8",)
 
 
+def test_a_quote_that_is_refused_is_named_in_decimals() -> None:
+    cents = replace(X, price_exponent=-2, quantity_exponent=-3)
+    limits = replace(OFF, position=4)
+    world = DeskWorld(Fixed([(100, 5)], []), limits=limits, instrument=cents)
+    assert world.of(QuoteReport)[-1].risk == (
+        "BID 0.005 at 1.00: position is 0.005, above the limit of 0.004",
+    )
+
+
 def test_the_other_model_refuses_what_would_exceed_its_own_position() -> None:
     strategy = Fixed([(100, 5)], [])
     world = DeskWorld(strategy, bids=[(100, 100)], limits=replace(OFF, position=5))
@@ -271,6 +312,58 @@ def test_a_strategy_that_makes_no_sense_is_killed_with_the_reason(
     assert world.exchange.open_orders() == ()
 
 
+class Number(int):
+    """An integer of another library."""
+
+
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    "quotes",
+    [
+        wants(bids=((100, 1),)),
+        wants(bids=[[Number(100), Number(1)]]),
+        wants(bids=(Quoted(100, 1),), fair_value=Fraction(1, 2), skew=Decimal(1)),
+        wants(bids=(Quoted(100, 1),), clamps=(object(), "\ud800", "long" * 1000)),
+    ],
+    ids=["pairs", "lists", "numbers", "reasons"],
+)
+def test_quotes_of_other_types_work_and_fit_the_journal(quotes: Quotes) -> None:
+    world = DeskWorld(Given(quotes))
+    assert world.working() == [("BID", 100, 1)]
+    read = msgspec.json.decode(msgspec.json.encode(world.said), type=list[Report])
+    assert read == world.said
+    assert all(len(each) <= 500 for each in world.of(QuoteReport)[0].clamps)
+
+
+@pytest.mark.parametrize(
+    ("quotes", "why"),
+    [
+        (5, "quote() returned a int; it has to be Quotes"),
+        (wants(asks=(Quoted(2**63, 1),)), f"1 at {2**63} are not integers above 0, in 64 bits"),
+        (wants(bids=(Quoted(100, 2**63),)), f"{2**63} at 100 are not integers above 0, in 64 bits"),
+        (wants(clamps=None), "clamps are a NoneType; they have to be texts"),
+        (SystemExit(3), "the strategy's quote() raised SystemExit: 3"),
+        (UnspeakableError(), "the strategy's quote() raised UnspeakableError: Unspeak"),
+    ],
+    ids=["type", "price", "quantity", "clamps", "exit", "unspeakable"],
+)
+def test_what_is_no_quote_kills_the_desk_and_not_the_run(quotes: object, why: str) -> None:
+    world = DeskWorld(Given(quotes))
+    (pulled, latched) = world.of(KillReport)
+    assert pulled.why.startswith(why)
+    assert latched.state == "latched"
+    assert msgspec.json.encode(world.said)
+
+
+def test_a_person_at_the_keyboard_ends_the_run() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        DeskWorld(Given(KeyboardInterrupt()))
+
+
 @pytest.mark.parametrize("name", ["fair_value", "skew"])
 def test_reasons_that_are_not_finite_kill_too(name: str) -> None:
     class Odd(Fixed):
@@ -345,6 +438,69 @@ def test_a_book_with_one_side_gets_no_quotes() -> None:
     assert world.desk.kill.is_armed
 
 
+def test_an_update_in_parts_leaves_the_quotes_in_their_places() -> None:
+    """Between the parts no level is known, but nothing is wrong."""
+    world = DeskWorld(Fixed([(100, 5)], [(101, 5)]))
+    world.tick()
+    world.book([(50, 1)], flags=BookFlags.MORE)
+    world.book([(49, 1)])
+    world.tick()
+    assert [each.order_id for each in world.exchange.orders("X")] == [1, 2]
+    assert [each.event.name for each in world.history(1)] == ["SEND", "ACKNOWLEDGE"]
+
+
+def test_what_changes_within_an_update_in_parts_is_answered_after_it() -> None:
+    strategy = Fixed([(100, 5)], [])
+    world = DeskWorld(strategy, bids=[(99, 1)])
+    world.tick()
+    world.book([(50, 1)], flags=BookFlags.MORE)
+    world.trade(100, 5)
+    assert world.working() == []
+    world.book([(49, 1)])
+    assert world.working() == [("BID", 100, 5)]
+
+
+def test_limits_that_no_order_could_keep_kill_their_own_desk() -> None:
+    world = DeskWorld(Fixed([(100, 10)], []), limits=replace(OFF, position=9), instrument=LOTS)
+    (pulled, latched) = world.of(KillReport)
+    assert pulled.why == "position is 9, below the smallest order of X, 10"
+    assert (pulled.cause, latched.state) == ("limit", "latched")
+
+
+@pytest.mark.parametrize("state", [KillState.CANCELLING, KillState.LATCHED])
+def test_an_order_that_outlived_the_kill_of_an_earlier_run_is_cancelled(state: KillState) -> None:
+    """The state of the switch was saved, and the run ended before its cancels were."""
+    old = DeskWorld(Fixed([(100, 5)], []), bids=[(99, 1)])
+    old.tick()
+    record = KillRecord(state=state, cause=KillCause.COMMAND, why="a person", since_ns=1)
+    world = World(others=("Y",))
+    world.exchange = PaperExchange(world.exchange.settings, ["X"])
+    world.exchange.restore(X, old.said)
+    settings = DeskSettings(min_life_ns=0)
+    switch = KillSwitch(record)
+    desk = Desk(world.exchange, "X", Fixed([], []), limits=OFF, settings=settings, kill=switch)
+    assert world.exchange.open_orders() == (1,)
+    with pytest.raises(TransitionError, match="still open, so reset cannot happen: order 1"):
+        desk.reset("Ada")
+    world.ms = old.ms
+    for _ in range(2):
+        desk.answer(world.whole([(99, 1)], [(101, 1)]))
+    desk.answer(world.trade(100, 5))
+    assert world.fills() == []
+    assert world.exchange.open_orders() == ()
+    assert desk.kill.state is KillState.LATCHED
+
+
+def test_desks_that_share_an_exchange_report_only_what_they_cause() -> None:
+    world = World(others=("Y",))
+    settings = DeskSettings(min_life_ns=0)
+    desks = [
+        Desk(world.exchange, each, Fixed([], []), limits=OFF, settings=settings) for each in "XY"
+    ]
+    (lost,) = world.lose()
+    assert [desk.answer([lost]) for desk in desks] == [[], []]
+
+
 def test_a_strategy_that_fails_leaves_the_others_alone() -> None:
     world = World(others=("Y",))
     settings = DeskSettings(min_life_ns=0)
@@ -357,6 +513,26 @@ def test_a_strategy_that_fails_leaves_the_others_alone() -> None:
             desk.answer(reports)
     assert (bad.kill.is_armed, good.kill.is_armed) == (False, True)
     assert len(world.exchange.orders("Y")) == 1
+
+
+def test_an_order_that_waits_for_a_token_is_sent_when_there_is_one() -> None:
+    """The market is as it was: nobody else would ask again."""
+    world = DeskWorld(Fixed([(100, 5), (99, 5)], []), limits=replace(OFF, orders_per_second=1))
+    world.tick(900)
+    assert len(world.working()) == 1
+    world.tick(101)
+    assert len(world.working()) == 2
+
+
+def test_an_order_that_waits_for_a_book_is_sent_when_it_is_updated() -> None:
+    strategy = Fixed([(100, 5)], [])
+    world = DeskWorld(strategy, limits=replace(OFF, stale_ms=5), bids=[(99, 1)])
+    world.tick()
+    world.ms += 9
+    world.trade(100, 5)  # the book is old, so the next order is refused
+    assert world.working() == []
+    world.tick()
+    assert world.working() == [("BID", 100, 5)]
 
 
 def test_limits_that_do_not_kill_let_the_desk_go_on() -> None:

@@ -47,6 +47,19 @@ def test_trades_and_the_level_move_the_front_and_a_trade_through_fills_the_rest(
     assert world.states(order) == ["SENT", "OPEN", "OPEN", "FILLED"]
 
 
+def test_a_trade_through_the_price_fills_no_more_than_its_volume() -> None:
+    """The worked example does not say how much is traded at 99.9. An aggressor that reaches through
+    the price would have met our order first, with all that it had: so much is filled, and no more.
+    """
+    world = World(bids=[(1000, 10)], asks=[(1010, 10)])
+    order = world.place(BUY, 1000, 5)
+    world.trade(999, 1)
+    assert world.fills() == [(order, 1000, 1)]
+    assert world.front(order) == 0  # nobody is in front where trades are through
+    world.trade(999, 100)
+    assert world.fills() == [(order, 1000, 1), (order, 1000, 4)]
+
+
 def test_two_own_orders_share_the_volume_of_a_trade() -> None:
     world = World(bids=[(100, 10)])
     first, second = world.place(BUY, 100, 5), world.place(BUY, 100, 5)
@@ -189,6 +202,15 @@ def test_credits_of_a_book_that_is_older_than_the_trade_are_void() -> None:
     assert world.fills() == [(order, 100, 1)]
 
 
+def test_a_book_without_a_time_may_show_the_trade_already() -> None:
+    """Snapshots have none at some venues. The front moves once, whatever was in the book."""
+    world = World(bids=[(100, 100)])
+    order = world.place(BUY, 100, 5)
+    world.book([(100, 60)], time=0)
+    world.trade(100, 40)
+    assert world.front(order) == world.front(order, PROBABILISTIC) == 60
+
+
 def test_a_book_that_is_older_than_the_trade_does_not_explain_it() -> None:
     world = World(bids=[(100, 100)])
     order = world.place(BUY, 100, 5)
@@ -233,6 +255,21 @@ def test_a_book_in_other_units_freezes_fills_for_good() -> None:
     assert world.why(refused) == why
     world.trade(99, 50)
     assert world.fills() == []
+
+
+def test_a_trade_in_other_units_freezes_fills_before_the_book_does() -> None:
+    """Its price is ten times as high only in digits."""
+    world = World()
+    order = world.place(SELL, 101, 5)
+    world.instrument = msgspec.structs.replace(X, price_exponent=-1)
+    world.trade(1005, 50, BUY)
+    assert world.fills() == []
+    assert world.exchange.frozen_why("X") == "the units of X have changed: start a new run"
+    world.instrument = X
+    world.book([(99, 11)])
+    world.trade(110, 50, BUY)
+    assert world.fills() == []
+    assert world.exchange.order(order) is not None
 
 
 @pytest.mark.parametrize("kind", [TradeKind.RPI, TradeKind.INSURANCE_FUND, TradeKind.ADL])
@@ -319,6 +356,8 @@ def test_an_order_may_not_trade_with_our_own() -> None:
         (5, 100, (POST_ONLY, IOC), "post-only rests, and IOC does not"),
         (3, 100, (), "the quantity 3 is no multiple of the lot, 5"),
         (5, 101, (), "the price 101 is no multiple of the tick, 2"),
+        (5, 2**63, (), f"5 at {2**63} exceed 64 bits, {2**63 - 1:,}"),
+        (2**63, None, (MARKET,), f"{2**63} at None exceed 64 bits, {2**63 - 1:,}"),
     ],
 )
 def test_an_order_that_makes_no_sense_is_refused_with_the_reason(
@@ -329,6 +368,27 @@ def test_an_order_that_makes_no_sense_is_refused_with_the_reason(
     assert world.states(order) == ["REFUSED"]
     assert world.why(order) == why
     assert world.exchange.open_orders() == ()
+
+
+def test_reasons_are_in_decimals() -> None:
+    cents = msgspec.structs.replace(X, price_exponent=-2, quantity_exponent=-3, lot=10, tick=5)
+    world = World(cents, bids=[(995, 9)], asks=[(1000, 30)])
+    orders = [
+        world.place(BUY, 1000, 15),
+        world.place(BUY, 1001, 10),
+        world.place(BUY, 1000, 10, POST_ONLY),
+        world.place(BUY, None, 50, MARKET),
+        world.place(BUY, 995, 10),
+        world.place(SELL, 995, 10),
+    ]
+    assert [world.why(each) for each in orders] == [
+        "the quantity 0.015 is no multiple of the lot, 0.010",
+        "the price 10.01 is no multiple of the tick, 0.05",
+        "post-only would take at 10.00",
+        "0.020 of 0.050 could not be taken at once",
+        "",
+        "it would trade with our own order at 9.95",
+    ]
 
 
 def test_an_order_is_acknowledged_after_its_latency_and_cancelled_after_another() -> None:
@@ -490,6 +550,28 @@ def test_a_freeze_says_why(record: object, why: str) -> None:
     assert world.exchange.frozen_why("X") == why
 
 
+@pytest.mark.parametrize(
+    "state", [FeedState.STALE, FeedState.LIVE, FeedState.DOWN], ids=lambda state: state.name
+)
+def test_what_happens_to_one_symbol_does_not_freeze_another_between_two_parts(
+    state: FeedState,
+) -> None:
+    world = World(others=("Y",))
+    y = msgspec.structs.replace(X, symbol="Y", index=1)
+    world.book([(98, 1)], flags=BookFlags.MORE)
+    assert world.take(Status(seq=2, instrument=y, state=state, since_ns=1)) == []
+    world.take(BookUpdate(y, 9, world.ms, b"short", b"", seq=9, received_ns=world.ms * MS))
+    assert world.exchange.frozen_why("X") == ""
+    world.book([(97, 1)])
+    assert world.exchange.frozen_why("X") == ""
+
+
+def test_a_feed_that_is_live_again_does_not_freeze_between_two_parts() -> None:
+    world = World()
+    world.book([(98, 1)], flags=BookFlags.MORE)
+    assert world.status(FeedState.LIVE) == []
+
+
 def test_an_unknown_book_refuses_orders() -> None:
     world = World()
     world.lose()
@@ -510,6 +592,30 @@ def test_a_price_beyond_the_levels_shown_has_an_unknown_front() -> None:
     assert world.front(order) == 7  # it is out of sight, not gone
     world.trade(97, 3)
     assert world.fills() == [(order, 98, 3)]
+
+
+def test_a_book_that_is_cut_off_is_known_for_twenty_levels() -> None:
+    """Beyond them a level may be missing though one further out is there (docs/clients.md)."""
+    world = World()
+    bids = [(1000 - each, 10) for each in range(0, 60, 2)]
+    world.whole(bids, [(1001, 10)], flags=BookFlags.TOP_ONLY)
+    near, far, seen = (world.place(BUY, price, 5) for price in (963, 961, 960))
+    assert (world.front(near), world.front(far), world.front(seen)) == (0, None, 10)
+    world.trade(961, 50)
+    assert world.fills() == [(near, 963, 5)]
+    world.book([(price, 0) for price, _ in bids[:2]])
+    assert world.front(far) == 0
+
+
+def test_what_was_taken_stays_taken_while_its_level_is_out_of_sight() -> None:
+    world = World(asks=[(101, 5)])
+    world.whole([(99, 1)], [(101, 5)], flags=BookFlags.TOP_ONLY)
+    world.place(BUY, 101, 5, LIMIT, IOC)
+    world.book([], [(100, 1)], flags=BookFlags.TOP_ONLY)
+    world.place(BUY, 101, 1, LIMIT, IOC)
+    world.book([], [(100, 0), (101, 5)], flags=BookFlags.TOP_ONLY)
+    world.place(BUY, 101, 9, LIMIT, IOC)
+    assert world.fills() == [(1, 101, 5), (2, 100, 1)]
 
 
 def test_an_order_that_the_lead_has_filled_ends_in_the_other_model_too() -> None:

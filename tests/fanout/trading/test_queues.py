@@ -1,6 +1,7 @@
 """The queue models, against the figures of the definition."""
 
 import math
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -10,19 +11,19 @@ from fanout.trading.own_level import MAX_TRADED, OwnLevel
 from fanout.trading.queues import (
     MAX_CREDITS,
     PARTS,
-    SHARES,
     Place,
     ProbabilisticQueue,
     Queue,
     Times,
     Weight,
+    share_of,
 )
 
 THEN, NOW = Times(1, 0), Times(2, 0)
 
 
 def queue_behind(front: int, displayed: int, weight: Weight) -> ProbabilisticQueue:
-    queue = ProbabilisticQueue(1, SHARES[weight])
+    queue = ProbabilisticQueue(1, share_of(weight, 0))
     queue.join(1, 5, front, THEN)
     queue.change(front, displayed, 0, 0)
     return queue
@@ -45,6 +46,19 @@ def test_a_decrease_that_no_trade_explains_is_shared_out(weight: Weight, expecte
     assert front / PARTS == pytest.approx(expected, abs=5e-7)
 
 
+@pytest.mark.parametrize("weight", list(Weight))
+@pytest.mark.parametrize("exponent", [-3, -18, 2])
+def test_the_share_depends_on_the_quantity_and_not_on_its_unit(
+    weight: Weight, exponent: int
+) -> None:
+    """60, 40 and 20 of the base, written at another exponent."""
+    unit = Fraction(10) ** -exponent * PARTS
+    front, back, decrease = (int(each * unit) for each in (60, 40, 20))
+    share = share_of(weight, exponent)(decrease, front, back) / unit
+    whole = share_of(weight, 0)(20 * PARTS, 60 * PARTS, 40 * PARTS) / PARTS
+    assert float(share) == pytest.approx(whole, abs=5e-7)
+
+
 def test_what_was_traded_is_not_shared_out() -> None:
     """The same, and 10 of the 20 were traded."""
     queue = queue_behind(60, 100, Weight.LINEAR)
@@ -63,7 +77,7 @@ def test_no_more_goes_from_behind_than_was_there(weight: Weight) -> None:
 
 @pytest.mark.parametrize("weight", list(Weight))
 def test_an_order_stays_behind_one_that_came_earlier(weight: Weight) -> None:
-    queue = ProbabilisticQueue(1, SHARES[weight])
+    queue = ProbabilisticQueue(1, share_of(weight, 0))
     queue.join(1, 5, 50, THEN)
     queue.change(50, 60, 0, 0)
     queue.join(2, 5, 60, THEN)
@@ -113,7 +127,7 @@ def test_the_front_is_that_of_hftbacktest(
     weight: Weight, front: int, steps: list[tuple[bool, int]]
 ) -> None:
     theirs = Theirs(front, weight)
-    queue = ProbabilisticQueue(1, SHARES[weight])
+    queue = ProbabilisticQueue(1, share_of(weight, 0))
     queue.join(1, 10**9, front, THEN)
     level = OwnLevel(100, front, [queue])
     for time, (is_trade, quantity) in enumerate(steps, 1):
@@ -148,6 +162,14 @@ def test_many_credits_are_kept_as_few_and_their_sum_stays() -> None:
     assert place.spend(1, 150) == 50
 
 
+def test_credits_without_a_time_stay_among_many() -> None:
+    place = Place(1, 5, 1000, THEN)
+    for time in range(MAX_CREDITS + 1):
+        place.note(time, 1)
+    assert place.credits[0] == (0, 2)
+    assert place.spend(10**6, 5) == 3
+
+
 def test_credits_at_one_time_are_one() -> None:
     place = Place(1, 5, 1000, THEN)
     place.note(1, 2)
@@ -156,7 +178,7 @@ def test_credits_at_one_time_are_one() -> None:
 
 
 def test_many_trades_are_kept_as_few_and_explain_as_much() -> None:
-    queue = ProbabilisticQueue(1, SHARES[Weight.LINEAR])
+    queue = ProbabilisticQueue(1, share_of(Weight.LINEAR, 0))
     queue.join(1, 5, 500, THEN)
     level = OwnLevel(100, 1000, [queue])
     for time in range(1, 201):

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fanout.protocol import Level
+from fanout.protocol import InstrumentType, Level
 from fanout.trading.strategies.avellaneda_stoikov import AvellanedaStoikov
 from fanout.trading.strategies.base import Quoted, Quotes, Stateless, View
 from fanout.trading.strategies.basic import Basic
@@ -43,6 +43,9 @@ def views(draw: st.DrawFn) -> View:
         quantity_exponent=draw(st.integers(-8, 0) | st.integers(-30, 6)),
         tick=tick,
         lot=draw(steps),
+        type=draw(st.sampled_from(InstrumentType)),
+        contract_mantissa=draw(st.just(1) | st.integers(1, 10**6) | st.integers(1, HUGE)),
+        contract_exponent=draw(st.just(0) | st.integers(-30, 30)),
     )
     return View(
         time_ns=0,

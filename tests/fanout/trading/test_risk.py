@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from fanout.protocol import InstrumentType
 from fanout.trading.bucket import TokenBucket
 from fanout.trading.errors import LimitsError
 from fanout.trading.limits import Check, Limits
@@ -133,6 +134,14 @@ def test_what_needs_a_mid_refuses_without_one(name: Check) -> None:
     assert breach.value == "unknown, without a best bid and ask"
 
 
+def test_an_inverse_contract_has_no_value_at_a_mid_of_nothing() -> None:
+    inverse = replace(X, type=InstrumentType.INVERSE_PERPETUAL)
+    risk = Risk(replace(OFF, notional=10**60), inverse)
+    breach = risk.check(ORDER, FLAT, Touch(bid=-1, ask=1, updated_ns=0), 0)
+    assert breach is not None
+    assert breach.value == "unknown, without a best bid and ask"
+
+
 def test_stale_data_refuses_and_a_part_of_a_millisecond_counts() -> None:
     limits = replace(OFF, stale_ms=5)
     assert asked(limits, now_ns=5_000_000) is None
@@ -207,6 +216,17 @@ def test_the_bucket_fills_at_its_rate_up_to_its_burst() -> None:
     assert bucket.take(500_000_000)
     assert not bucket.take(500_000_000)
     assert [bucket.take(10**12) for _ in range(4)] == [True, True, True, False]
+
+
+def test_the_bucket_tells_when_a_token_will_be_there() -> None:
+    bucket = TokenBucket(3, 1)
+    assert bucket.ready_ns(5) == 5
+    assert bucket.take(5)
+    ready_ns = bucket.ready_ns(5)
+    assert ready_ns == 5 + 333_333_334
+    assert not bucket.take(ready_ns - 1)
+    assert bucket.take(ready_ns)
+    assert TokenBucket(0, 5).ready_ns(1) is TokenBucket(5, 0).ready_ns(1) is None
 
 
 def test_a_bucket_gains_nothing_when_time_goes_back() -> None:

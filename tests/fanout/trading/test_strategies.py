@@ -5,7 +5,7 @@ import math
 import pytest
 from msgspec.structs import replace
 
-from fanout.protocol import Level
+from fanout.protocol import InstrumentType, Level
 from fanout.trading.errors import LimitsError, StrategyError
 from fanout.trading.strategies.avellaneda_stoikov import AvellanedaStoikov
 from fanout.trading.strategies.base import Quoted, View
@@ -105,13 +105,21 @@ def test_the_side_that_increases_the_position_shrinks_to_zero_at_the_limit(
     if abs(position) <= 20:
         assert quotes.bids == ((bid,) if bid else ())
         assert quotes.asks == ((ask,) if ask else ())
-    assert f"the position of {position} shrinks one side" in quotes.clamps
+    assert f"the position of {position / 10:.1f} shrinks one side" in quotes.clamps
 
 
 def test_the_spread_is_bounded_and_says_so() -> None:
     quotes = BASIC.quote(view(TENTHS, 9_999, 10_001))
     assert (quotes.bids[0].price, quotes.asks[0].price) == (9_975, 10_025)
     assert quotes.clamps == ("the spread of 20 is bounded to 5",)
+
+
+def test_a_position_in_contracts_is_held_in_units_of_the_base() -> None:
+    """100 contracts of 0.01 coins; and 40 contracts of 10 dollars, with the coin at 100."""
+    hundredths = replace(X, contract_mantissa=1, contract_exponent=-2)
+    assert view(hundredths, position=100).held == 1.0
+    dollars = replace(X, contract_mantissa=10, type=InstrumentType.INVERSE_PERPETUAL)
+    assert view(dollars, position=-40).held == -4.0
 
 
 def test_sizes_are_lots_and_what_closes_may_not_open_beyond_the_limit() -> None:

@@ -1,0 +1,11 @@
+"""The work behind `fanout paper`.
+
+    inputs -> merger -> Session: Floor -> journal -> lines on standard output
+                           ^
+                Watch: kill files, SIGUSR1, heartbeats
+
+`run` is the command, `running` its composition, with the engine of `fanout.cli.analysing`.
+`session` is a run apart from tasks, `files` its directory, and `watch` what acts on it besides
+records.
+`kill` and `status` are the other commands, `killing`, `standings` and `view` their work.
+"""

@@ -1,0 +1,112 @@
+"""Pulls and resets the kill switch of a run from another process: see `kill`."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from fanout.cli.trading.files import COMMAND, KILL, RESET, ask, locked, owner_of, take_away
+from fanout.cli.trading.lines import time_text
+from fanout.cli.trading.standings import NoStandingError, running_standing
+from fanout.errors import ConfigError, OperatorError, UsageError
+from fanout.trading.errors import TradingError
+from fanout.trading.floor import Floor
+from fanout.trading.journal import Started
+from fanout.trading.kill import KillCause, KillState
+from fanout.trading.plans import resting_floor
+from fanout.trading.reports import Report
+from fanout.trading.standing import Standing
+
+WAIT_S: Final = 10.0
+"""How long a running process gets. It looks every 50 ms; a cancel takes its latency."""
+
+LOOK_S: Final = 0.05
+
+
+def kill_run(directory: Path, why: str) -> str:
+    """Pull the switch, and return in words once nothing is open. Raises `OperatorError`."""
+    owner = owner_of(directory)
+    words = COMMAND + (f": {why}" if why else "")
+    ask(directory / KILL, words)
+    if owner is None:
+        said = _kept(directory, lambda floor: floor.pull(KillCause.COMMAND, words))
+        at = f" at {time_text(said[-1].time_ns)}" if said else ""
+        return f"killed{at}: nothing is open; no process runs there"
+    if _until(directory, owner, _is_killed) is None:
+        raise OperatorError(
+            f"process {owner} has not cancelled everything within {WAIT_S:g} s: it will when it "
+            f"goes on; to end it now: kill -9 {owner}"
+        )
+    return "killed: nothing is open"
+
+
+def reset_run(directory: Path, who: str) -> str:
+    """Reset the switch, and return in words. Raises `OperatorError`."""
+    owner = owner_of(directory)
+    if owner is None:
+        take_away(directory / KILL)
+        if not _kept(directory, lambda floor: floor.reset(who)):
+            raise UsageError(f"the kill switch of {directory} is not pulled")
+        return f"armed again by {who}; no process runs there"
+    _require_killed(running_standing(directory, owner), directory)
+    take_away(directory / KILL)
+    ask(directory / RESET, who)
+    if _until(directory, owner, lambda now: _was_reset(now, who)) is None:
+        take_away(directory / RESET)
+        raise OperatorError(f"process {owner} has not reset the switch: its messages say why")
+    return f"armed again by {who}"
+
+
+def _require_killed(standing: Standing, directory: Path) -> None:
+    states = {each.kill.state for each in standing.desks}
+    if KillState.CANCELLING in states:
+        raise UsageError("orders are still being cancelled: wait until nothing is open")
+    if KillState.LATCHED not in states:
+        raise UsageError(f"the kill switch of {directory} is not pulled")
+
+
+def _is_killed(standing: Standing) -> bool:
+    return all(each.kill.state == KillState.LATCHED for each in standing.desks)
+
+
+def _was_reset(standing: Standing, who: str) -> bool:
+    """Whether all are armed. A limit may have pulled one again, after the reset."""
+    words = f"reset by {who}"
+    return any(each.kill.why == words for each in standing.desks) or all(
+        each.kill.state == KillState.ARMED for each in standing.desks
+    )
+
+
+def _until(directory: Path, owner: str, is_so: Callable[[Standing], bool]) -> Standing | None:
+    """Look until it is so. None if it is not within `WAIT_S`."""
+    until_s = time.monotonic() + WAIT_S
+    while True:
+        try:
+            standing = running_standing(directory, owner)
+            if is_so(standing):
+                return standing
+        except NoStandingError:
+            if not (directory / KILL).exists():
+                raise
+        if time.monotonic() > until_s or owner_of(directory) is None:
+            return None
+        time.sleep(LOOK_S)
+
+
+def _kept(directory: Path, act: Callable[[Floor], list[Report]]) -> list[Report]:
+    """Let something happen to a run that is not running, and write it into its journal. What was
+    open is cancelled: no order outlives its process. Raises `OperatorError`."""
+    with locked(os.fspath(directory)) as files:
+        past = files.past()
+        if not past:
+            return []
+        try:
+            floor = resting_floor(past)
+            said = [*floor.restored, *floor.settle(), *act(floor), *floor.settle()]
+        except (TradingError, ValueError) as error:
+            raise ConfigError(f"{directory}: {error}") from error
+        if said:
+            files.begin(next(each for each in reversed(past) if isinstance(each, Started)))
+            files.append(said)
+        return said

@@ -1,0 +1,81 @@
+"""What happens on paper as lines on standard output: in plain words, or as the journal has it."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from fanout.cli.analysing.stdout import LinesOutput
+from fanout.protocol.constants import Side
+from fanout.protocol.instrument import Instrument
+from fanout.trading.journal import encode
+from fanout.trading.kill import KillState
+from fanout.trading.reports import Fill, KillReport, Report, RiskDecision, Trust
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Named = Callable[[str], Instrument]
+"""The instrument of a symbol."""
+
+
+def time_text(time_ns: int) -> str:
+    """A time of the records, to the millisecond."""
+    moment = _EPOCH + timedelta(microseconds=time_ns // 1_000)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1_000:03}Z"
+
+
+def line_of(report: Report, named: Named) -> str | None:
+    """A report in plain words; None for one that is for the journal alone."""
+    match report:
+        case Fill():
+            words = _fill(report, named(report.symbol))
+        case KillReport():
+            words = _kill(report)
+        case RiskDecision(is_allowed=False):
+            words = f"order refused: {report.why}" if report.check else report.why
+        case Trust():
+            done = "fills are frozen" if report.is_frozen else "fills go on"
+            words = f"{done}: {report.why}" if report.is_frozen else done
+        case _:
+            return None
+    return f"{time_text(report.time_ns)} {report.symbol} {words}"
+
+
+def _fill(fill: Fill, instrument: Instrument) -> str:
+    done = "bought" if fill.side is Side.BID else "sold"
+    left = f", {instrument.quantity_text(fill.remaining)} left" if fill.remaining else ""
+    return (
+        f"{done} {instrument.quantity_text(fill.quantity)} at {instrument.price_text(fill.price)} "
+        f"({fill.model.name.lower()}, order {fill.order_id}{left}), "
+        f"position {instrument.quantity_text(fill.position)}, fee {fill.fee}"
+    )
+
+
+def _kill(report: KillReport) -> str:
+    match report.state:
+        case KillState.CANCELLING:
+            count = len(report.open_orders)
+            orders = f"{count} orders are" if count != 1 else "1 order is"
+            return f"KILLED by {report.cause}: {report.why}; {orders} open"
+        case KillState.LATCHED:
+            return "nothing is open; it stays killed until fanout paper reset --who NAME"
+    return f"armed again: {report.why}"
+
+
+class WordsOutput(LinesOutput):
+    """Reports in plain words."""
+
+    def __init__(self, descriptor: int, named: Named) -> None:
+        super().__init__(descriptor)
+        self._named = named
+
+    def add(self, rows: Sequence[Report]) -> None:
+        """See `Output.add`."""
+        lines = (line_of(each, self._named) for each in rows)
+        self._pending += [f"{each}\n".encode() for each in lines if each is not None]
+
+
+class JsonOutput(LinesOutput):
+    """The lines of the journal."""
+
+    def add(self, rows: Sequence[Report]) -> None:
+        """See `Output.add`."""
+        self._pending += map(encode, rows)

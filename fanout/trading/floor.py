@@ -1,0 +1,368 @@
+"""All desks of a run, and the time between the records.
+
+    streams -> Floor.take -> an exchange for each stream -> a desk for each symbol -> reports
+
+Between two records, orders are acknowledged, cancels work, quotes reach their minimum life and data
+becomes stale. The floor does each of these at its own time, in order, before it hands on the next
+record. So it makes no difference whether time passed by heartbeats, as it does live, or only showed
+with the next record, as in a journal: the reports are the same.
+
+The orders of all exchanges have one sequence of numbers, since they share a journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from fanout.clients.outcomes import Received
+from fanout.protocol.book_records import BookUpdate, OrderUpdate, Quote
+from fanout.protocol.instrument import Instrument
+from fanout.protocol.records import Trade
+from fanout.trading.desk import Desk, DeskSettings
+from fanout.trading.errors import LimitsError
+from fanout.trading.journal import Entry, Started
+from fanout.trading.kill import KillCause, KillRecord, KillState, KillSwitch
+from fanout.trading.limits import Limits
+from fanout.trading.paper import OrderNumbers, PaperExchange, time_of
+from fanout.trading.reports import AccountReport, Fill, KillReport, QuoteReport, Report
+from fanout.trading.risk import RiskRecord
+from fanout.trading.settings import ExchangeSettings
+from fanout.trading.strategies.base import Strategy
+
+ACCOUNT_EVERY_NS: Final = 1_000_000_000
+"""How often the account is reported at most, apart from fills. A restart forgets the highs of the
+account since the last time."""
+
+_OF_ONE_SYMBOL: Final = (BookUpdate, Trade, Quote, OrderUpdate)
+
+_NEVER: Final = float("inf")
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """One desk: its symbol at a stream, and what it works with."""
+
+    stream: int
+    instrument: Instrument
+    strategy: Strategy
+    limits: Limits
+    settings: DeskSettings
+
+
+class _Seat:
+    """A desk, and what was reported of it last."""
+
+    __slots__ = ("account", "account_ns", "desk", "instrument", "quote")
+
+    def __init__(self, desk: Desk, instrument: Instrument, quote: QuoteReport | None) -> None:
+        self.desk = desk
+        self.instrument = instrument
+        self.quote = quote
+        self.account = desk.risk_record
+        self.account_ns = 0
+
+
+class Floor:
+    """All desks of a run. See the module. `past` are the entries of its journal, where the run has
+    been started before. Raises `LimitsError` where they do not fit the plans."""
+
+    def __init__(
+        self, settings: ExchangeSettings, plans: Sequence[Plan], past: Iterable[Entry] = ()
+    ) -> None:
+        self.now_ns = 0
+        """The newest time that has passed everywhere, unix ns."""
+        self._event_ns = 0
+        """The time of the newest record or event. Heartbeats move `now_ns` beyond it, and a journal
+        has none of them. So nothing that is reported may depend on more than this."""
+        numbers, streams = OrderNumbers(), 1 + max(each.stream for each in plans)
+        self.exchanges = tuple(
+            PaperExchange(settings, _symbols(plans, stream), numbers=numbers)
+            for stream in range(streams)
+        )
+        self.next_ns = _NEVER
+        """No event is due before that."""
+        self._has_begun = False
+        """Whether a record with a time has come. The book with which a stream begins has none, and
+        what follows may be long after an earlier start. So no desk acts before."""
+        self._early: list[Report] = []
+        """What was reported before."""
+        self._seats: dict[str, _Seat] = {}
+        self._of_stream: list[list[_Seat]] = [[] for _ in self.exchanges]
+        self.restored = self._open(plans, list(past))
+        """What ended with the earlier run, and what its kill switch cancels now."""
+
+    def _open(self, plans: Sequence[Plan], past: list[Entry]) -> list[Report]:
+        """A desk for each plan, as the entries of an earlier start leave it."""
+        require_same(past, {each.instrument.symbol: each.instrument for each in plans})
+        reports = [each for each in past if not isinstance(each, Started)]
+        said: list[Report] = []
+        for plan in plans:
+            exchange, symbol = self.exchanges[plan.stream], plan.instrument.symbol
+            if reports:
+                said += exchange.restore(plan.instrument, reports)
+            desk = Desk(
+                exchange,
+                symbol,
+                plan.strategy,
+                limits=plan.limits,
+                settings=plan.settings,
+                kill=KillSwitch(kill_record(reports, symbol), symbol=symbol),
+                risk=risk_record(reports, symbol),
+            )
+            seat = _Seat(desk, plan.instrument, _newest_quote(reports, symbol))
+            self._seats[symbol] = seat
+            self._of_stream[plan.stream].append(seat)
+            self.now_ns = max(self.now_ns, exchange.now_ns)
+        for seat in self._seats.values():
+            said += self._stop_again(seat.desk)
+        self._note_due()
+        return said
+
+    def _stop_again(self, desk: Desk) -> list[Report]:
+        """Go on with a kill that was under way when the run ended."""
+        said: list[Report] = []
+        if not desk.kill.is_armed:
+            desk.exchange.advance(self.now_ns)
+            for order_id in desk.exchange.open_orders(desk.symbol):
+                said += desk.exchange.cancel(order_id)
+            said += desk.prove()
+        return said
+
+    @property
+    def desks(self) -> tuple[Desk, ...]:
+        """All desks, in the order of the plans."""
+        return tuple(seat.desk for seat in self._seats.values())
+
+    @property
+    def is_any_armed(self) -> bool:
+        """Whether a desk may send orders."""
+        return any(each.kill.is_armed for each in self.desks)
+
+    def instrument(self, symbol: str) -> Instrument:
+        """The instrument of a symbol that is traded."""
+        return self._seats[symbol].instrument
+
+    def newest_quote(self, symbol: str) -> QuoteReport | None:
+        """What the strategy wanted last; None before the first time."""
+        return self._seats[symbol].quote
+
+    # What comes in.
+
+    def take(self, stream: int, record: Received) -> list[Report]:
+        """Take the next record of a stream. Returns all that it and the time before it caused."""
+        said: list[Report] = []
+        time_ns = time_of(record)
+        if time_ns > self._event_ns:
+            if time_ns >= self.next_ns:
+                self._pass_until(time_ns, said)
+            self._event_ns = time_ns
+            self.now_ns = max(self.now_ns, time_ns)
+        if not self._has_begun:
+            return [*said, *self._begin(stream, record)]
+        exchange = self.exchanges[stream]
+        if exchange.now_ns < self._event_ns and len(self.exchanges) > 1:
+            exchange.advance(self._event_ns)
+        reports = exchange.take(record)
+        if isinstance(record, _OF_ONE_SYMBOL) and not reports:
+            seat = self._seats.get(record.instrument.symbol)
+            if seat is not None:
+                self._answer(seat, reports, said)
+        else:
+            self._answer_all(stream, reports, said)
+        if self.next_ns <= self.now_ns:
+            self._pass_until(self.now_ns, said)
+        return said
+
+    def _begin(self, stream: int, record: Received) -> list[Report]:
+        """Take a record before which no time was known."""
+        self._early += self.exchanges[stream].take(record)
+        if not getattr(record, "received_ns", 0):
+            return []
+        self._has_begun = True
+        early, self._early = self._early, []
+        said: list[Report] = [replace(each, time_ns=self.now_ns) for each in early]
+        for other, exchange in enumerate(self.exchanges):
+            exchange.advance(self.now_ns)
+            self._answer_all(other, [], said)
+        return said
+
+    def advance(self, now_ns: int) -> list[Report]:
+        """Let time pass without a record: every stream has shown all that it has until `now_ns`."""
+        said: list[Report] = []
+        if now_ns > self.now_ns:
+            if now_ns >= self.next_ns:
+                self._pass_until(now_ns, said)
+            self.now_ns = now_ns
+        return said
+
+    def _pass_until(self, now_ns: int, said: list[Report]) -> None:
+        """Do what is due until then, each thing at its own time."""
+        while True:
+            self._note_due()
+            due_ns = self.next_ns
+            if due_ns > now_ns:
+                return
+            self._event_ns = int(due_ns)
+            self.now_ns = max(self.now_ns, self._event_ns)
+            for stream, exchange in enumerate(self.exchanges):
+                self._answer_all(stream, exchange.advance(self._event_ns), said)
+
+    def _note_due(self) -> None:
+        """What is due already is not waited for: it has had its turn."""
+        times = [each.next_due_ns + 1 for each in self.exchanges]
+        times += [seat.desk.wake_ns for seat in self._seats.values()]
+        self.next_ns = min((each for each in times if each > self._event_ns), default=_NEVER)
+
+    def _answer_all(self, stream: int, reports: list[Report], said: list[Report]) -> None:
+        said += reports
+        for seat in self._of_stream[stream]:
+            symbol = seat.desk.symbol
+            own = [each for each in reports if getattr(each, "symbol", symbol) == symbol]
+            self._answer(seat, own, said)
+
+    def _answer(self, seat: _Seat, reports: list[Report], said: list[Report]) -> None:
+        desk = seat.desk
+        if not self._has_begun:
+            said += desk.prove()
+            return
+        answers = desk.answer(reports)
+        if answers:
+            said += answers
+            for each in answers:
+                if type(each) is QuoteReport:
+                    seat.quote = each
+        self._account(seat, reports, said)
+        wake_ns = min(desk.wake_ns, desk.exchange.next_due_ns + 1)
+        if wake_ns < self.next_ns:
+            self.next_ns = wake_ns
+
+    def _account(self, seat: _Seat, reports: list[Report], said: list[Report]) -> None:
+        """Report the account and the positions after a fill, and now and again."""
+        desk = seat.desk
+        now_ns = desk.exchange.now_ns
+        is_filled = reports and any(type(each) is Fill for each in reports)
+        if not is_filled and now_ns - seat.account_ns < ACCOUNT_EVERY_NS:
+            return
+        seat.account_ns = now_ns
+        record = desk.risk_record
+        if record == seat.account and not is_filled:
+            return
+        seat.account = record
+        said += desk.exchange.position_reports(desk.symbol)
+        if record.day is not None:
+            said.append(
+                AccountReport(
+                    time_ns=now_ns,
+                    symbol=desk.symbol,
+                    day=record.day,
+                    at_start=record.at_start,
+                    highest=record.highest,
+                    equity=record.equity,
+                )
+            )
+
+    # The kill switch.
+
+    def pull(self, cause: KillCause, why: str) -> list[Report]:
+        """Pull the kill switch of every desk that is armed."""
+        said: list[Report] = []
+        for seat in self._seats.values():
+            seat.desk.exchange.advance(self.now_ns)
+            if seat.desk.kill.is_armed:
+                said += seat.desk.pull(cause, why)
+        self._note_due()
+        return said
+
+    def settle(self) -> list[Report]:
+        """Let the time pass that the cancels of a pull still need, where no record comes."""
+        latencies = self.exchanges[0].settings.latencies
+        wait_ns = latencies.acknowledge_ns + latencies.cancel_ns + 1
+        is_open = any(each.kill.state is KillState.CANCELLING for each in self.desks)
+        return self.advance(self.now_ns + wait_ns) if is_open else []
+
+    def reset(self, who: str) -> list[Report]:
+        """Arm every kill switch that is latched. Raises `TransitionError` while an order of one of
+        them is open: then none is armed."""
+        pulled = [each for each in self.desks if not each.kill.is_armed]
+        for desk in pulled:
+            desk.kill.require_latched()
+        said: list[Report] = []
+        for desk in pulled:
+            desk.exchange.advance(self.now_ns)
+            said += desk.reset(who)
+        return said
+
+
+def _symbols(plans: Sequence[Plan], stream: int) -> list[str]:
+    return [each.instrument.symbol for each in plans if each.stream == stream]
+
+
+# What an earlier start of the run left.
+
+
+def kill_record(reports: Iterable[Report], symbol: str) -> KillRecord:
+    """The kill switch of a symbol, as reports leave it."""
+    record = KillRecord()
+    for each in reports:
+        if isinstance(each, KillReport) and each.symbol == symbol:
+            state = KillState(each.state)
+            is_pull = state is KillState.CANCELLING
+            since_ns = each.time_ns if is_pull or state is KillState.ARMED else record.since_ns
+            record = KillRecord(
+                state=state, cause=KillCause(each.cause), why=each.why, since_ns=since_ns
+            )
+    return record
+
+
+def risk_record(reports: Iterable[Report], symbol: str) -> RiskRecord | None:
+    """What the limits of losses remember of a symbol; None if nothing was reported of it."""
+    record = None
+    for each in reports:
+        if isinstance(each, AccountReport) and each.symbol == symbol:
+            record = RiskRecord(
+                day=each.day, at_start=each.at_start, highest=each.highest, equity=each.equity
+            )
+    return record
+
+
+def _newest_quote(reports: Iterable[Report], symbol: str) -> QuoteReport | None:
+    newest = None
+    for each in reports:
+        if isinstance(each, QuoteReport) and each.symbol == symbol:
+            newest = each
+    return newest
+
+
+def require_same(past: Iterable[Entry], instruments: dict[str, Instrument]) -> None:
+    """Raises `LimitsError` where an earlier start traded a symbol that is gone, or had it in other
+    units: its positions would mean something else."""
+    known: dict[str, Instrument] = {}
+    for each in past:
+        if isinstance(each, Started):
+            known |= {of.symbol: of for of in each.instruments}
+    for symbol, before in known.items():
+        now = instruments.get(symbol)
+        if now is None:
+            raise LimitsError(
+                f"the journal has {symbol}, which is not among the symbols now: "
+                "start a new run in another directory"
+            )
+        for name in _UNITS:
+            one, other = getattr(before, name), getattr(now, name)
+            if one != other:
+                raise LimitsError(
+                    f"the {name} of {symbol} was {one} in the journal, and is {other}"
+                )
+
+
+_UNITS: Final = (
+    "price_exponent",
+    "quantity_exponent",
+    "time_exponent",
+    "contract_mantissa",
+    "contract_exponent",
+    "type",
+)

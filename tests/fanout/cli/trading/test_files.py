@@ -1,0 +1,133 @@
+"""The directory of a run on paper: one process, whole lines, and files that ask for something."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fanout.cli.outcome import OutputError
+from fanout.cli.trading import files
+from fanout.cli.trading.files import ask, locked, owner_of, take_away, words_in
+from fanout.errors import ConfigError, UsageError
+from fanout.trading.journal import encode, file_name, reports_of
+from tests.fanout.trading.test_journal import FILL, ORDER, STARTED
+
+
+def test_each_start_writes_a_file_of_its_own(tmp_path: Path) -> None:
+    place = str(tmp_path / "deep" / "paper")
+    for entry in (ORDER, FILL):
+        with locked(place) as run:
+            run.past()
+            run.begin(STARTED)
+            run.append([entry])
+
+    assert sorted(each for each in os.listdir(place) if each.endswith("jsonl")) == [
+        file_name(1),
+        file_name(2),
+    ]
+    assert list(reports_of(place)) == [STARTED, ORDER, STARTED, FILL]
+
+
+def test_one_process_at_a_time_has_a_directory(tmp_path: Path) -> None:
+    with locked(str(tmp_path)):
+        assert owner_of(tmp_path) == str(os.getpid())
+        with (
+            pytest.raises(UsageError, match=f"process {os.getpid()} runs there: end it, or give"),
+            locked(str(tmp_path)),
+        ):
+            pass
+    assert owner_of(tmp_path) is None
+
+
+def test_a_directory_without_a_run_has_no_owner(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no run on paper"):
+        owner_of(tmp_path)
+
+
+def test_a_torn_line_is_cut_off_wherever_it_was_torn(tmp_path: Path) -> None:
+    whole, torn = encode(STARTED) + encode(ORDER), encode(FILL)
+    path = tmp_path / file_name(1)
+    for length in range(len(torn)):
+        path.write_bytes(whole + torn[:length])
+        with locked(str(tmp_path)) as run:
+            assert run.past() == [STARTED, ORDER]
+        assert path.read_bytes() == whole
+
+
+def test_a_file_without_a_whole_line_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / file_name(1)).write_bytes(encode(STARTED)[:-9])
+    with locked(str(tmp_path)) as run:
+        assert run.past() == []
+        run.begin(STARTED)
+
+    assert list(reports_of(tmp_path)) == [STARTED]
+
+
+def test_a_damaged_journal_is_refused_and_not_changed(tmp_path: Path) -> None:
+    path = tmp_path / file_name(1)
+    path.write_bytes(encode(STARTED) + b"{}\n" + encode(ORDER))
+    before = path.read_bytes()
+    with (
+        locked(str(tmp_path)) as run,
+        pytest.raises(ConfigError, match=r"line 2: .*: give another journal directory"),
+    ):
+        run.past()
+
+    assert path.read_bytes() == before
+
+
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(ConfigError, match=r"cannot use .*file/x as a journal"),
+        locked(str(tmp_path / "file" / "x")),
+    ):
+        pass
+
+
+def test_a_full_disk_takes_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if len(data) < 60:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data[:50])
+
+    with locked(str(tmp_path)) as run:
+        run.begin(STARTED)
+        run.append([ORDER])
+        monkeypatch.setattr(files.os, "write", full)
+        with pytest.raises(OutputError, match=r"cannot write .*jsonl: No space left"):
+            run.append([FILL, FILL])
+        monkeypatch.undo()
+
+    assert (tmp_path / file_name(1)).read_bytes() == encode(STARTED) + encode(ORDER)
+
+
+def test_a_file_that_asks_is_read_as_one_short_line(tmp_path: Path) -> None:
+    path = tmp_path / "kill"
+
+    assert words_in(path) is None
+    ask(path, "for a reason")
+    assert words_in(path) == "for a reason"
+    path.write_bytes(b"\xff\x1b[2J two\nlines" + b"x" * 5_000)
+    assert "\n" not in (words_in(path) or "\n")
+    assert "\x1b" not in (words_in(path) or "\x1b")
+    path.write_bytes(b"")
+    assert words_in(path) == ""
+    take_away(path)
+    take_away(path)
+    assert words_in(path) is None
+
+
+def test_a_directory_in_the_place_of_the_file_asks_as_well(tmp_path: Path) -> None:
+    (tmp_path / "kill").mkdir()
+
+    assert words_in(tmp_path / "kill")
+    with pytest.raises(OutputError, match="cannot remove"):
+        take_away(tmp_path / "kill")
+
+
+def test_a_question_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot write"):
+        ask(tmp_path / "no" / "kill", "why")

@@ -1,0 +1,125 @@
+"""What a run on paper shows to people: lines as it happens, and tables of how it stands."""
+
+import pytest
+from msgspec.structs import replace
+
+from fanout.cli.trading.lines import line_of
+from fanout.cli.trading.view import rendered
+from fanout.protocol import Instrument
+from fanout.trading.floor import Floor
+from fanout.trading.kill import KillCause
+from fanout.trading.reports import KillReport, Report, RiskDecision, Trust
+from fanout.trading.standing import standing_of
+from tests.fanout.trading.test_floor import SETTINGS, plan, played, walk
+from tests.fanout.trading.test_journal import BTC, ENTRIES, FILL, ORDER, STARTED
+from tests.fanout.trading.test_risk import OFF
+
+AT = 1_795_219_200_123_456_789
+
+
+def named(symbol: str) -> Instrument:
+    assert symbol == BTC.symbol
+    return BTC
+
+
+def pulled(count: int) -> KillReport:
+    return KillReport(
+        time_ns=AT,
+        symbol="BTCUSDT",
+        state="cancelling",
+        cause="file",
+        why="by hand",
+        open_orders=tuple(range(count)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (
+            replace(FILL, quantity=1_500, remaining=500, position=-1_500),
+            "sold 1.500 at 1.00 (conservative, order 1, 0.500 left), position -1.500, fee -0.0001",
+        ),
+        (pulled(2), "KILLED by file: by hand; 2 orders are open"),
+        (pulled(1), "KILLED by file: by hand; 1 order is open"),
+        (
+            replace(pulled(0), state="latched"),
+            "nothing is open; it stays killed until fanout paper reset --who NAME",
+        ),
+        (replace(pulled(0), state="armed", why="reset by eve"), "armed again: reset by eve"),
+        (
+            RiskDecision(
+                time_ns=AT, symbol="BTCUSDT", is_allowed=False, check="position", why="too much"
+            ),
+            "order refused: too much",
+        ),
+        (
+            RiskDecision(time_ns=AT, symbol="BTCUSDT", is_allowed=False, why="it raised"),
+            "it raised",
+        ),
+        (Trust(time_ns=AT, symbol="BTCUSDT", is_frozen=True, why="lost"), "fills are frozen: lost"),
+        (Trust(time_ns=AT, symbol="BTCUSDT", is_frozen=False, why="lost"), "fills go on"),
+    ],
+)
+def test_what_matters_is_said_in_plain_words(report: Report, words: str) -> None:
+    assert line_of(replace(report, time_ns=AT), named) == (
+        f"2026-11-21T00:00:00.123Z BTCUSDT {words}"
+    )
+
+
+def test_the_rest_is_for_the_journal_alone() -> None:
+    silent = [each for each in ENTRIES if each is not STARTED and line_of(each, named) is None]  # type: ignore[arg-type]
+
+    assert ORDER in silent
+    assert {type(each).__name__ for each in silent} == {
+        "OrderReport",
+        "PositionReport",
+        "QuoteReport",
+        "AccountReport",
+    }
+
+
+def floor() -> Floor:
+    made = Floor(SETTINGS, [plan(limits=replace(OFF, open_orders=2, position=6))])
+    played(made, walk(8, 60))
+    return made
+
+
+def test_the_table_has_all_of_a_desk() -> None:
+    text = rendered(standing_of(floor(), "sim", is_running=True))
+
+    for words in (
+        "sim on paper, running, at 1970-01-01T00:16:4",
+        "X  ",
+        "trading",
+        "quotes: buy 3 at",
+        "conservative (leads)",
+        "probabilistic",
+        "in front",
+        "open orders",
+        "none",
+    ):
+        assert words in text, text
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_a_kill_stands_out_with_its_reason() -> None:
+    made = floor()
+    made.pull(KillCause.COMMAND, "fanout paper kill: a test")
+    open_orders = rendered(standing_of(made, "sim", is_running=True))
+    made.settle()
+    text = rendered(standing_of(made, "sim", is_running=False))
+
+    assert "KILLED by command at" in open_orders
+    assert "still open" in " ".join(open_orders.split())
+    assert "fanout paper kill: a test; nothing is open" in " ".join(text.split())
+    assert "last quotes, which work no more" in text
+    assert "not running: as its journal leaves it" in text
+
+
+def test_a_run_that_has_not_begun_is_shown_as_it_is() -> None:
+    made = Floor(SETTINGS, [plan()])
+    text = rendered(standing_of(made, "sim", is_running=True))
+
+    assert "X  no market  trading" in text
+    assert "fills are frozen: no whole book has come yet" in text
