@@ -19,10 +19,10 @@ the book, and fills both models. It is the thread's CPU time, the best of the ro
 
 From the socket. Workload: trades and changes of the book of four symbols, played to a service with
 its complete path on one core: five seconds of each recording from its beginning on, and from the
-burst on, with 568 records in 10 ms. A desk on BTCUSDT in the burst, with the strategy of Avellaneda
-and Stoikov, limits and both models, is a process of its own on the other core. An age starts with
-the service's read of the socket and ends when the desk has the new quote. First at the recorded
-pace, then at four times that pace, which has no goal.
+burst on, with 568 records in 10 ms. `fanout paper run`, on BTCUSDT in the burst with the strategy
+of Avellaneda and Stoikov, is a process of its own on the other core, together with the reader of
+its output. An age starts with the service's read of the socket and ends with the reader's read of
+the line of a new quote. First at the recorded pace, then at four times that pace, without a goal.
 
 Other programs on the machine make these times worse.
 
@@ -60,7 +60,7 @@ GOAL_RATE: Final = 300_000.0
 GOAL_MS: Final = 2.0
 
 SYMBOLS: Final = 4
-"""Two of each recording. The desk is on the third, which has BTCUSDT from the burst on."""
+"""Two of each recording. The command trades the third, which has BTCUSDT from the burst on."""
 TRADED: Final = 2
 BURST_S: Final = 215.5
 """Where the busiest five seconds of that recording begin."""
@@ -199,8 +199,8 @@ def _age_rows(name: str, market: Market, samples: Sequence[Quoted]) -> list[Row]
         Row(name=f"{label}, messages", value=market.rate, unit="messages/s"),
         figure(f"{label}, new quotes", [float(len(each.ages_ns)) for each in samples], "quotes"),
         figure(
-            f"{label}, share of a core: the desk",
-            [each.desk_s / market.span_s * 100 for each in samples],
+            f"{label}, share of a core: the command",
+            [each.spent_s / market.span_s * 100 for each in samples],
             "%",
         ),
     ]

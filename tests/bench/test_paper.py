@@ -11,9 +11,9 @@ from fanout.protocol import BookUpdate, Trade
 from fanout.trading.strategies.speedups import twin
 from tests.bench import paper
 from tests.bench.paper_parts import queues, rival
-from tests.bench.paper_parts.desk import desk_on, quoted
+from tests.bench.paper_parts.lines import noted
 from tests.bench.paper_parts.quoting import STRATEGIES, Quoting
-from tests.bench.paper_parts.recorded import INSTRUMENT, events, kept, stream
+from tests.bench.paper_parts.recorded import events, kept, stream
 from tests.bench.paper_parts.replay import decoded, replayed
 from tests.bench.report import Absent, Row
 from tests.thoroughness import small_dose
@@ -70,12 +70,14 @@ def test_each_strategy_quotes_both_sides_in_what_is_measured() -> None:
             assert quotes.asks
 
 
-def test_the_desk_gives_a_quote_and_the_time_of_its_record() -> None:
-    records = stream(1)
-    desk = desk_on(INSTRUMENT.symbol)
-    times = [quoted(desk, each) for each in records]
-    assert times[0] == records[0].received_ns
-    assert None in times
+def test_a_quote_came_with_the_read_that_ended_its_line() -> None:
+    lines = (
+        b'{"type":"Started","version":1}\n{"type":"QuoteReport","time_ns":5}\n{"type":"Fi',
+        b'll","time_ns":6}\n{"type":"QuoteReport","time_ns":7}\n',
+    )
+    assert noted([(100, lines[0]), (200, lines[1])]) == [(100, 5), (200, 7)]
+    with pytest.raises(ValueError, match="ends within a line"):
+        noted([(100, lines[0])])
 
 
 def test_a_missing_rival_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
