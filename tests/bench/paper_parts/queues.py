@@ -60,7 +60,7 @@ def _read(queue: "Queue[int | None]", take: Callable[[Any], object]) -> None:
 class Pooled:
     """An order that is used again and again."""
 
-    __slots__ = ("price", "quantity", "side", "symbol", "tag", "time_in_force", "type")
+    __slots__ = ("price", "quantity", "side", "symbol", "time_in_force", "type")
 
     symbol: str
     side: Side
@@ -68,7 +68,6 @@ class Pooled:
     price: int | None
     type: OrderType
     time_in_force: TimeInForce
-    tag: str
 
 
 _POOL: Final = [Pooled() for _ in range(POOLED)]
@@ -92,7 +91,6 @@ def _made(price: int) -> None:
         price=price,
         type=OrderType.POST_ONLY,
         time_in_force=TimeInForce.GTC,
-        tag="",
     )
 
 
@@ -104,7 +102,6 @@ def _filled(price: int) -> None:
     order.price = price
     order.type = OrderType.POST_ONLY
     order.time_in_force = TimeInForce.GTC
-    order.tag = ""
     _POOL.append(order)
 
 
