@@ -33,6 +33,7 @@ from tests.bench import (
     multicast,
     nats,
     nbbo,
+    paper,
     pure_client,
     reconnect,
     ring,
@@ -78,6 +79,7 @@ NAMED: Final[dict[str, Stage]] = {
     "nats": nats,
     "features": features,
     "nbbo": nbbo,
+    "paper": paper,
 }
 """Stages of a whole service, of the ring in shared memory, of the bridge to NATS and of analytics.
 They run only if they are named: `scale` takes half an hour, and the others a quarter of an hour

@@ -57,7 +57,7 @@ def consumed(market: Market, streams: Sequence[bytes]) -> Consumed:
     with TemporaryDirectory() as name, ExitStack() as parts:
         directory = Path(name)
         (directory / "begins").write_bytes(msgspec.json.encode(market.begins))
-        connection, service, port = parts.enter_context(_serving(directory / "begins", data))
+        connection, service, port = parts.enter_context(serving(directory / "begins", data))
         consumer, reader = parts.enter_context(_consuming(port, directory))
         word = service.hear()
         assert word == "ready", word
@@ -76,7 +76,7 @@ def consumed(market: Market, streams: Sequence[bytes]) -> Consumed:
 
 
 @contextmanager
-def _serving(begins: Path, data: DataKinds) -> Iterator[tuple[socket.socket, Child, int]]:
+def serving(begins: Path, data: DataKinds) -> Iterator[tuple[socket.socket, Child, int]]:
     """The service, and the exchange's end of its connection."""
     module = "tests.bench.books_parts.service"
     with socket.create_server(("127.0.0.1", 0)) as venue:
