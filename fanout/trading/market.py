@@ -190,11 +190,14 @@ class Market:
 
 def _show(ladder: Ladder, prices: OrderBook) -> None:
     """Hand on the displayed quantities of the own levels that have changed."""
-    side, quantity_at, is_whole = ladder.side, prices.quantity_at, not prices.is_top_only
-    for level in ladder.levels:
+    side, quantity_at = ladder.side, prices.quantity_at
+    # Where the book reaches to a price at which it has nothing, it reaches to all better ones.
+    is_reached = not prices.is_top_only
+    for level in reversed(ladder.levels):
         displayed: int | None = quantity_at(side, level.price)
-        if not (displayed or is_whole):
+        if not (displayed or is_reached):
             displayed = shown_at(prices, side, level.price)
+            is_reached = displayed is not None
         if displayed != level.displayed:
             level.change(displayed, prices.time)
 
