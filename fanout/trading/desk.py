@@ -171,10 +171,6 @@ class Desk:
         self._prove(said)
         return said
 
-    def mark(self) -> list[Report]:
-        """The best prices of now, where none was reported since they came: for the end of a run."""
-        return self._marks.newest(self.exchange.now_ns)
-
     def _top(self) -> _Top:
         book = self._book
         if book.update_id != self._update_id:

@@ -94,10 +94,6 @@ class Marks:
         self._look()
         return said
 
-    def newest(self, now_ns: int) -> list[Report]:
-        """A mark of now, where the newest one is out of date."""
-        return [self._mark(now_ns)] if self._is_behind else []
-
     @property
     def _is_behind(self) -> bool:
         return self._marked != (self._prices, self._since_ns)

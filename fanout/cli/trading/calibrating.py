@@ -17,7 +17,8 @@ from fanout.config.moment import moment_text
 from fanout.errors import ConfigError, UsageError
 from fanout.protocol.constants import DataKinds
 from fanout.trading.arrivals import Arrivals
-from fanout.trading.calibration import Calibration, calibrate
+from fanout.trading.calibration import Calibration
+from fanout.trading.intensity import calibrate
 
 _BOOKS: Final = DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
 

@@ -8,9 +8,10 @@ from msgspec.structs import replace
 from fanout.analytics.fit_errors import WrongFitError
 from fanout.analytics.made import MadeFor, Origin
 from fanout.trading.calibrated import calibrated, file_of
-from fanout.trading.calibration import Calibration, calibrate
+from fanout.trading.calibration import Calibration
 from fanout.trading.config import StrategyConfig
 from fanout.trading.errors import LimitsError
+from fanout.trading.intensity import calibrate
 from fanout.trading.plans import strategy_of
 from fanout.trading.strategies.glft import Glft
 from tests.fanout.trading.planted import TICKED, Planted

@@ -42,7 +42,6 @@ def begun() -> World:
     class Through:
         take = staticmethod(desk.take)
         advance = staticmethod(desk.advance)
-        mark = staticmethod(desk.mark)
 
         def __getattr__(self, name: str) -> object:
             return getattr(exchange, name)
@@ -110,13 +109,3 @@ def test_the_prices_at_the_ends_of_the_horizons_are_exact() -> None:
 
 def world_ms(ms: int) -> int:
     return ms - START_MS - 1
-
-
-def test_the_end_of_a_run_has_the_newest_prices() -> None:
-    world = begun()
-    bid(world, 99)
-    assert len(marked(world)) == 1
-    desk = world.exchange
-    world.said += desk.mark()  # type: ignore[attr-defined]
-    assert marked(world)[-1] == (99, 101, 1, 1)
-    assert desk.mark() == []  # type: ignore[attr-defined]

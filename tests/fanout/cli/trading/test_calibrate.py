@@ -1,5 +1,7 @@
 """`fanout paper calibrate`, from a journal of market data to a file that a run takes."""
 
+import errno
+import os
 from pathlib import Path
 
 import msgspec
@@ -107,6 +109,22 @@ def test_what_cannot_be_asked_for_is_a_usage_error(
     done = at_once("paper", "calibrate", "BTCUSDT", "--from", market, *options)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
+
+
+def test_a_full_disk_leaves_the_old_file(
+    market: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "btc.json"
+    out.write_text("mine")
+    monkeypatch.setattr(os, "fsync", is_full)
+    options = ("--out", str(out), "--force")
+    done = at_once("paper", "calibrate", "BTCUSDT", "--from", market, *options)
+    assert done.returncode == 1
+    assert f"cannot write {out}: No space left on device" in done.stderr
+    assert (out.read_text(), len(list(tmp_path.iterdir()))) == ("mine", 1)
 
 
 @pytest.mark.parametrize("data", [DataKinds.BOOK_BY_PRICE, DataKinds.TRADES | DataKinds.QUOTES])

@@ -1,6 +1,8 @@
 """`fanout paper report`, from a journal on the disk."""
 
+import errno
 import json
+import os
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -213,3 +215,25 @@ def test_a_run_without_a_mid_is_shown(tmp_path: Path) -> None:
     done = at_once("paper", "report", str(run.write(tmp_path / "run")))
     assert done.returncode == 0, done.stderr
     assert "freezes of fills: 1, for 0.0s" in done.stdout
+
+
+def test_a_full_disk_leaves_no_half_of_a_picture(
+    journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", is_full)
+    picture = tmp_path / "run.png"
+    done = at_once("paper", "report", str(journal), "--picture", str(picture))
+    assert done.returncode == 1
+    assert f"cannot write {picture}: No space left on device" in done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_journal_that_cannot_be_read_is_told_of(journal: Path) -> None:
+    (journal / file_name(1)).unlink()
+    (journal / file_name(1)).mkdir()
+    done = at_once("paper", "report", str(journal))
+    assert done.returncode == 78
+    assert f"cannot read {journal}: Is a directory" in done.stderr

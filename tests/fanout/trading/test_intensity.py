@@ -11,7 +11,8 @@ from fanout.analytics.errors import FitError
 from fanout.analytics.fit_errors import FitFileError, TooFewRowsError, WrongFitError
 from fanout.analytics.made import MadeFor, Origin
 from fanout.trading.arrivals import Arrivals
-from fanout.trading.calibration import Calibration, calibrate
+from fanout.trading.calibration import Calibration
+from fanout.trading.intensity import calibrate
 from tests.fanout.trading.planted import TICKED, Planted
 from tests.fanout.trading.world import MS
 
@@ -161,3 +162,18 @@ def test_a_calibration_is_for_its_instrument_only() -> None:
     ):
         with pytest.raises(WrongFitError, match="fit one for each instrument"):
             made.require(venue, other)
+
+
+def test_bands_with_few_orders_are_put_together_for_chi_square() -> None:
+    world = Planted(3.0, 0.8, 0.5).seconds(120)
+    made = fit(world, nearest=2 * 20, farthest=2 * 1_200)
+    assert len(made.levels) > 15
+    assert 0 < made.freedom < len(made.levels) - 2
+
+
+def test_two_bands_leave_no_freedom() -> None:
+    world = Planted(3.0, 0.5, 0.5).seconds(60)
+    for at in range(len(world.arrivals.reaches)):
+        world.arrivals.reaches[at] = 2 * (20 if at % 100 else 40)
+    made = fit(world, nearest=2 * 20, farthest=2 * 40)
+    assert (made.freedom, made.probability) == (0, None)
