@@ -294,6 +294,10 @@ class Books:
 
     def apply(self, record: Received) -> None:
         """Take the next record of the stream. Every record counts, not only those of books."""
+        if type(record) is Trade:  # by far the most common, and `match` would come to it late
+            if self._is_away:
+                self._come_back()
+            return
         if isinstance(record, _UPDATES):
             if self._is_away and record.seq:
                 self._come_back()
@@ -304,7 +308,7 @@ class Books:
             book._take(record)
             return
         match record:
-            case Trade() | Gap() | Skipped():
+            case Gap() | Skipped():
                 self._come_back()
             case Quote(seq=seq) | FeatureRow(seq=seq):
                 if seq:

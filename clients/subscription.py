@@ -146,6 +146,7 @@ class Subscription:
         encode_request(self._request)  # raises before anything opens
         self._resume = resume
         self._wanted = wanted or Wanted()
+        self._wants_everything = self._wanted.is_everything
         self._uniform = uniform
         self._longest_pause_s = longest_pause_s
         self._session = SubscriberSession()
@@ -285,11 +286,11 @@ class Subscription:
 
     def _take(self, records: list[Record]) -> None:
         last = records[-1]
-        if isinstance(last, End):
+        if type(last) is End:
             self._change(end=last)
         if self._session.is_elsewhere:
             return  # a refusal under another channel's header: it becomes an error
-        if not self._wanted.is_everything:
+        if not self._wants_everything:
             records = self._wanted.select(records)
         self.ready.extend(records)
 

@@ -18,6 +18,9 @@ from fanout.protocol.constants import BlockFlags, BookFlags
 from fanout.protocol.errors import NotRepresentableError
 from fanout.protocol.instrument import Instrument
 
+_SNAPSHOT: Final = BlockFlags.SNAPSHOT.value
+"""A name of its own, since an enumeration's values are slow to look up."""
+
 
 class Quote(msgspec.Struct, frozen=True, gc=False):
     """The best bid and the best ask of an order book.
@@ -168,7 +171,7 @@ class UpdateBlock(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def is_snapshot(self) -> bool:
         """Whether its records say what a joining reader finds. They have no numbers."""
-        return bool(int(self.flags) & BlockFlags.SNAPSHOT.value)
+        return bool(int(self.flags) & _SNAPSHOT)
 
 
 class QuoteBlock(UpdateBlock, frozen=True, kw_only=True, gc=False):

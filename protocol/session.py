@@ -32,6 +32,7 @@ from fanout.protocol.constants import (
     NUMBERED_KINDS,
     OTHER_WIRES,
     WIRE_VERSION,
+    BlockFlags,
     FrameKind,
     LossReason,
 )
@@ -47,6 +48,10 @@ from fanout.protocol.request import Begin, Moment, Position, Start
 from fanout.protocol.rows import ROW_BYTES, rows_at
 
 _TRADES: Final = FrameKind.TRADES.value
+
+_UNANNOUNCED: Final = LossReason.UNANNOUNCED
+_NO_FLAGS: Final = BlockFlags.NONE
+# Names of their own, since an enumeration's members are slow to look up.
 
 _STEADY: Final = (
     "phase",
@@ -197,10 +202,11 @@ class SubscriberSession:
         if self.has_begun and self.phase is Phase.STREAMING:
             # Nearly every frame is a block. The table allows it too, but takes half a microsecond.
             assert self.header is not None, "the table allows no block before a header"
-            if payload[0] == _TRADES:
+            code = payload[0]
+            if code == _TRADES:
                 return self._take_block(decode_block(payload, self.header))
-            if payload[0] in UPDATE_DECODERS:
-                return self._take_updates(UPDATE_DECODERS[payload[0]](payload, self.header))
+            if code in UPDATE_DECODERS:
+                return self._take_updates(UPDATE_DECODERS[code](payload, self.header))
         self._steady = None
         if self.is_elsewhere:
             return self._take_refusal(payload)
@@ -390,17 +396,18 @@ class SubscriberSession:
         return []
 
     def _take_block(self, block: Block) -> list[Record]:
-        if block.is_snapshot:
+        if block.flags is not _NO_FLAGS and block.is_snapshot:
             return [Snapshot(trades=tuple(block.trades))]
-        records = self._advance(block.first_seq, len(block.trades))
+        count = len(block.trades)
+        records = self._advance(block.first_seq, count)
         self.has_begun = True
-        self._trades += len(block.trades)
+        self._trades += count
         records += block.trades
         return records
 
     def _take_updates(self, block: Updates) -> list[Record]:
         """Take quotes, book updates or rows. Those of a snapshot have no numbers."""
-        if block.is_snapshot:
+        if block.flags is not _NO_FLAGS and block.is_snapshot:
             return list(block.records)
         records = self._advance(block.first_seq, len(block.records))
         self.has_begun = True
@@ -431,6 +438,9 @@ class SubscriberSession:
     def _advance(self, seq: int, count: int) -> list[Record]:
         """`count` numbers from `seq` on have come. Any numbers missing before `seq` are lost."""
         due, reason = self.next_seq, self._hole
+        if seq == due and reason is _UNANNOUNCED:
+            self.next_seq = seq + count
+            return []
         if due is None or reason is None:  # a time was requested, and this is the first number
             due, reason = seq, LossReason.UNANNOUNCED
         elif reason is not LossReason.UNANNOUNCED and seq > due and self._insists:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from bisect import insort
-from struct import Struct
-from typing import Final
 
 from fanout.protocol.constants import Side
 from fanout.trading.own_level import OwnLevel
 
-_PRICE: Final = Struct("<q")
-
 
 class Ladder:
-    """The levels of one side that hold own orders. `keys` are their prices as an update packs
-    them, in the same order: an update that does not contain these bytes leaves the level alone."""
+    """The levels of one side that hold own orders."""
 
-    __slots__ = ("_by_price", "is_bid", "keys", "levels", "side")
+    __slots__ = ("_by_price", "is_bid", "levels", "side")
 
     def __init__(self, side: Side) -> None:
         self.side = side
         self.is_bid = side is Side.BID
         self._by_price: dict[int, OwnLevel] = {}
         self.levels: list[OwnLevel] = []
-        self.keys: list[tuple[bytes, OwnLevel]] = []
 
     def at(self, price: int) -> OwnLevel | None:
         """The level of a price."""
@@ -33,22 +27,20 @@ class Ladder:
         """Put in the level of a new price."""
         self._by_price[level.price] = level
         insort(self.levels, level, key=self._outwards)
-        self._pack()
 
     def drop(self, level: OwnLevel) -> None:
         """Take a level out."""
         del self._by_price[level.price]
         self.levels.remove(level)
-        self._pack()
 
     def reached_by(self, price: int) -> list[OwnLevel]:
         """The levels that a trade at this price reaches, from the best outwards."""
-        if self.is_bid:
-            return [each for each in self.levels if each.price >= price]
-        return [each for each in self.levels if each.price <= price]
+        reached = []
+        for level in self.levels:
+            if level.price < price if self.is_bid else level.price > price:
+                break
+            reached.append(level)
+        return reached
 
     def _outwards(self, level: OwnLevel) -> int:
         return -level.price if self.is_bid else level.price
-
-    def _pack(self) -> None:
-        self.keys = [(_PRICE.pack(level.price), level) for level in self.levels]

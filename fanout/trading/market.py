@@ -17,8 +17,7 @@ from typing import Final
 
 from fanout.clients.books import Book
 from fanout.protocol.book import OrderBook
-from fanout.protocol.book_records import BookUpdate, OrderUpdate
-from fanout.protocol.constants import BookFlags, TradeKind
+from fanout.protocol.constants import TradeKind
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Gap, Trade
 from fanout.trading.ladder import Ladder
@@ -31,9 +30,6 @@ from fanout.trading.settings import ExchangeSettings
 from fanout.trading.taking import shown_at
 from fanout.trading.trust import FeedTrust
 
-_NONE: Final = BookFlags.NONE
-"""A name of its own, since an enumeration's members are slow to look up."""
-
 _AGAINST_THE_BOOK: Final = (TradeKind.MARKET, TradeKind.AGGREGATE)
 """The kinds of trades that take from displayed orders."""
 
@@ -44,7 +40,6 @@ class Market:
 
     __slots__ = (
         "_has_changed",
-        "_is_steady",
         "_ladders",
         "_say",
         "_trust",
@@ -75,8 +70,6 @@ class Market:
         """The units of the first book. Orders and positions are in them."""
         self._has_changed = False
         """Whether a record was in other units."""
-        self._is_steady = False
-        """Whether the levels are those of the book before the update that comes now."""
 
     def restore(self, past: Past, now_ns: int) -> None:
         """Go on with the positions and the open orders of an earlier run."""
@@ -84,42 +77,20 @@ class Market:
         orders = [each for each in past.orders.values() if not each.is_over]
         self.own.restore(past.positions, orders, now_ns)
 
-    def updated(self, update: BookUpdate | OrderUpdate, now_ns: int) -> None:
+    def updated(self, now_ns: int) -> None:
         """The book has taken an update."""
         prices = self.book.prices
-        if not (
-            self._is_steady
-            and update.flags is _NONE
-            and update.seq
-            and prices.is_consistent
-            and type(update) is BookUpdate
-        ):
-            self._updated_slowly(prices, now_ns)
-            return
-        bids, asks = self._ladders
-        if bids.keys and update.packed_bids:
-            _change(bids, update.packed_bids, prices)
-        if asks.keys and update.packed_asks:
-            _change(asks, update.packed_asks, prices)
-
-    def _updated_slowly(self, prices: OrderBook, now_ns: int) -> None:
         if not prices.is_consistent:
-            self._is_steady = False
             if not self.book.is_paused:
                 self.distrust("an update cannot follow the book", now_ns)
-            return
-        if self.frozen_why:
+        elif self.frozen_why:
             self.look_again(now_ns)
-            return
-        for side, level in self.own.levels():
-            displayed = shown_at(prices, side, level.price)
-            if displayed != level.displayed:
-                level.change(displayed, prices.time)
-        self._is_steady = self._is_plain(prices)
-
-    def _is_plain(self, prices: OrderBook) -> bool:
-        """Whether an update names every level that it changes."""
-        return not prices.is_top_only and self.book.orders is None
+        else:
+            bids, asks = self._ladders
+            if bids.levels:
+                _show(bids, prices)
+            if asks.levels:
+                _show(asks, prices)
 
     def traded(self, trade: Trade, now_ns: int) -> None:
         """A trade, whose volume goes through the queues that it reaches."""
@@ -155,7 +126,7 @@ class Market:
             if level.price == trade.price:
                 level.note_trade(trade.quantity, trade.time, self.book.prices.time)
         if is_any_over:
-            self.own.tidy(ladder, now_ns)
+            self.own.tidy(self.own.orders.values(), now_ns)
 
     # The feed.
 
@@ -208,25 +179,24 @@ class Market:
             self._thaw(was, now_ns)
 
     def _freeze(self, why: str, now_ns: int) -> None:
-        self._is_steady = False
         self._say(Trust(time_ns=now_ns, symbol=self.symbol, is_frozen=True, why=why))
 
     def _thaw(self, why: str, now_ns: int) -> None:
         prices = self.book.prices
         for side, level in self.own.levels():
             level.resume(shown_at(prices, side, level.price), prices.time)
-        self._is_steady = self._is_plain(prices)
         self._say(Trust(time_ns=now_ns, symbol=self.symbol, is_frozen=False, why=why))
 
 
-def _change(ladder: Ladder, packed: bytes, prices: OrderBook) -> None:
-    """Hand on the new quantities of the own levels that an update names. It may name a price by
-    chance, at the seam of two numbers: then the quantity is what it was."""
-    for key, level in ladder.keys:
-        if key in packed:
-            displayed = prices.quantity_at(ladder.side, level.price)
-            if displayed != level.displayed:
-                level.change(displayed, prices.time)
+def _show(ladder: Ladder, prices: OrderBook) -> None:
+    """Hand on the displayed quantities of the own levels that have changed."""
+    side, quantity_at, is_whole = ladder.side, prices.quantity_at, not prices.is_top_only
+    for level in ladder.levels:
+        displayed: int | None = quantity_at(side, level.price)
+        if not (displayed or is_whole):
+            displayed = shown_at(prices, side, level.price)
+        if displayed != level.displayed:
+            level.change(displayed, prices.time)
 
 
 def _units(instrument: Instrument) -> object:

@@ -9,7 +9,7 @@ would never cancel it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from fanout.clients.books import Book
@@ -108,8 +108,7 @@ class OwnOrders:
                     level = self._level(order, None)
                     at = Times(now_ns, 0)
                     level.queues[model].join(order.order_id, order.remaining[model], None, at)
-        for ladder in self.ladders:
-            self.tidy(ladder, now_ns)
+        self.tidy(orders, now_ns)
 
     def acknowledge(self, order: OwnOrder, now_ns: int, frozen_why: str) -> None:
         """The order reaches the exchange. While fills are frozen it is refused."""
@@ -118,7 +117,7 @@ class OwnOrders:
         for model in MODELS:
             if order.is_open(model):
                 self._enter(order, model, now_ns, frozen_why)
-        self.tidy(self.ladders[order.request.side], now_ns)
+        self.tidy((order,), now_ns)
 
     def _enter(self, order: OwnOrder, model: Model, now_ns: int, why: str) -> None:
         offers = [] if why else self._offers(order, model)
@@ -200,7 +199,7 @@ class OwnOrders:
         for model in MODELS:
             if order.is_open(model):
                 self._end(order, model, now_ns, why)
-        self.tidy(self.ladders[order.request.side], now_ns)
+        self.tidy((order,), now_ns)
 
     def _end(self, order: OwnOrder, model: Model, now_ns: int, why: str) -> None:
         request = order.request
@@ -209,13 +208,16 @@ class OwnOrders:
             level.queues[model].leave(order.order_id)
         self._say(order.turn(model, OrderEvent.CANCEL, now_ns, why=why))
 
-    def tidy(self, ladder: Ladder, now_ns: int) -> None:
-        """End in the other model what has ended in the lead, and drop what is over."""
-        over = [each for each in self.orders.values() if self._settle(each, now_ns)]
+    def tidy(self, orders: Iterable[OwnOrder], now_ns: int) -> None:
+        """Of orders to which something has happened: end in the other model what has ended in the
+        lead, and drop what is over."""
+        over = [each for each in orders if self._settle(each, now_ns)]
         for order in over:
             del self.orders[order.order_id], self._all[order.order_id]
-        for level in list(ladder.levels):
-            if level.is_empty:
+            request = order.request
+            ladder = self.ladders[request.side]
+            level = None if request.price is None else ladder.at(request.price)
+            if level is not None and level.is_empty:
                 ladder.drop(level)
 
     def _settle(self, order: OwnOrder, now_ns: int) -> bool:

@@ -208,14 +208,19 @@ class Queue:
         for place in self.places:
             if at.is_older_than(place.acknowledged):
                 continue
-            reach = self._reach(place, (volume - own) * parts, at.venue_time, is_through=is_through)
-            if place.front is None or reach <= place.front:
-                if place.front is not None:
-                    place.front -= reach
+            reach = (volume - own) * parts
+            if is_through:
+                place.front = 0
+            elif place.credits:
+                reach = place.spend(at.venue_time, reach)
+            front = place.front
+            if front is None:
                 continue
-            over = (reach - place.front) // (parts * lot) * lot
+            if reach <= front:
+                place.front = front - reach
+                continue
             place.front = 0
-            quantity = min(over, place.remaining)
+            quantity = min((reach - front) // (parts * lot) * lot, place.remaining)
             if quantity:
                 place.remaining -= quantity
                 own += quantity
@@ -223,12 +228,6 @@ class Queue:
         if fills:
             self.places = [each for each in self.places if each.remaining]
         return fills
-
-    def _reach(self, place: Place, volume: int, time: int, *, is_through: bool) -> int:
-        if is_through:
-            place.front = 0
-            return volume
-        return place.spend(time, volume) if place.credits else volume
 
     def change(self, before: int, after: int, explained: int, time: int) -> None:
         """The displayed quantity changed. Trades `explained` as much of it."""

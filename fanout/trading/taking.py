@@ -58,19 +58,21 @@ class Taken:
 
     def _within(self, book: OrderBook, quantity: int, limit: int | None) -> list[tuple[int, int]]:
         """The levels from the best to the limit, at least as many as the quantity needs."""
-        is_ask = self.side is Side.ASK
+        best = book.best_ask if self.side is Side.ASK else book.best_bid
+        if best is None or not self._is_within(best.price, limit):
+            return []
         wanted, count = quantity + sum(self._quantities.values()), _FIRST_LEVELS
         while True:
             levels = book.levels(count)[self.side]
-            if limit is not None:
-                levels = [
-                    level
-                    for level in levels
-                    if (level.price <= limit if is_ask else level.price >= limit)
-                ]
+            levels = [level for level in levels if self._is_within(level.price, limit)]
             if len(levels) < count or sum(q for _, q in levels) >= wanted:
                 return [(level.price, level.quantity) for level in levels]
             count *= 4
+
+    def _is_within(self, price: int, limit: int | None) -> bool:
+        if limit is None:
+            return True
+        return price <= limit if self.side is Side.ASK else price >= limit
 
 
 def shown_at(book: OrderBook, side: Side, price: int) -> int | None:

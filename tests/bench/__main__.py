@@ -22,6 +22,7 @@ from tests.bench import (
     columns,
     depth,
     fan_out,
+    features,
     ingest,
     ingest_depth,
     joiners,
@@ -32,6 +33,7 @@ from tests.bench import (
     multicast,
     nats,
     nbbo,
+    paper,
     pure_client,
     reconnect,
     ring,
@@ -76,6 +78,8 @@ NAMED: Final[dict[str, Stage]] = {
     "ring": ring,
     "multicast": multicast,
     "nats": nats,
+    "features": features,
+    "paper": paper,
 }
 """Stages of a whole service, of the ring in shared memory and of the bridge to NATS. They run only
 if they are named: `scale` takes half an hour, and the others a quarter of an hour together."""

@@ -187,6 +187,11 @@ def best(name: str, samples: Sequence[float], unit: str, **goal: float) -> Row:
     return Row(name=name, value=value, unit=unit, low=min(samples), high=max(samples), **goal)
 
 
+def ratio(name: str, value: float, **goal: float) -> Row:
+    """The row of how many times as long something takes."""
+    return Row(name=name, value=value, unit="times", **goal)
+
+
 def _apply_rows(market: Market, ways: Sequence[Way], rounds: int) -> list[Row]:
     passes: dict[str, Callable[[], float]] = {
         name: partial(_our_pass_ns, make, market) for name, make in our_books().items()
@@ -204,8 +209,8 @@ def _apply_rows(market: Market, ways: Sequence[Way], rounds: int) -> list[Row]:
         fastest = {name: min(times) / min(ours) for name, times in samples.items() if name != OURS}
         plain = fastest.pop(PLAIN)
         nearest = min(fastest, key=lambda name: fastest[name])
-        rows.append(_ratio(f"apply: {PLAIN} / {OURS}", plain, at_least=6))
-        rows.append(_ratio(f"apply: {nearest} / {OURS}", fastest[nearest], at_least=1))
+        rows.append(ratio(f"apply: {PLAIN} / {OURS}", plain, at_least=6))
+        rows.append(ratio(f"apply: {nearest} / {OURS}", fastest[nearest], at_least=1))
     return rows
 
 
@@ -261,7 +266,7 @@ def _text_rows(market: Market, rounds: int) -> list[Row]:
     ]
     theirs, ours = (min(each) for each in samples.values())
     goal = {"at_most": 0.5} if twin.is_compiled else {}
-    rows.append(_ratio("JSON to the book: fanout / JSON decoded by msgspec", ours / theirs, **goal))
+    rows.append(ratio("JSON to the book: fanout / JSON decoded by msgspec", ours / theirs, **goal))
     return rows
 
 
@@ -283,10 +288,6 @@ def _memory_rows(books: int) -> list[Row]:
             **goal,
         ),
     ]
-
-
-def _ratio(name: str, value: float, **goal: float) -> Row:
-    return Row(name=name, value=value, unit="times", **goal)
 
 
 def _our_pass_ns(make: Callable[..., OrderBook], market: Market) -> float:

@@ -19,6 +19,8 @@ WORK_CORE: Final = CORES[0]
 REST_CORE: Final = CORES[-1]
 """Where its other side runs: who feeds it, who reads from it. The same, if there is only one."""
 
+_TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
+
 K = TypeVar("K")
 S = TypeVar("S")
 
@@ -57,6 +59,12 @@ def start(
         preexec_fn=partial(os.sched_setaffinity, 0, {core}),
         **options,
     )
+
+
+def cpu_s(pid: int) -> float:
+    """The CPU time that a process has used, in its threads together."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
 
 
 def built(program: str, directory: str) -> Path | None:

@@ -34,7 +34,7 @@ import msgspec
 from fanout.feed.upkeep import REFERENCE_PART
 from fanout.net.budget import MINUTE_S, SHARE
 from fanout.venues.binance.usdm import NEWEST, WEIGHT_LIMIT
-from tests.bench.measure import REST_CORE, ROOT, WORK_CORE
+from tests.bench.measure import REST_CORE, ROOT, WORK_CORE, cpu_s
 from tests.bench.memory_parts.dialogue import Part, part
 from tests.bench.report import Row
 from tests.bench.scale_parts.consumer import Consumer, join_s
@@ -50,7 +50,6 @@ CALLS_S: Final = 0.5
 """Between two trades of each symbol, while not all are served."""
 SETTLE_S: Final = 10.0
 """How long trades that were sent may take to arrive."""
-TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 MIB: Final = 2**20
 
 
@@ -239,8 +238,7 @@ class Service:
 
     @property
     def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(") ")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+        return cpu_s(self._process.pid)
 
     @property
     def peak_bytes(self) -> int:

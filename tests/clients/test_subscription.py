@@ -109,7 +109,7 @@ def test_a_header_in_mid_stream_may_lack_a_symbol_that_the_caller_wants() -> Non
 def test_a_subscription_returns_to_a_mark_with_every_attribute_that_changes() -> None:
     subscriber = Subscription("tcp://127.0.0.1:9", reconnect=True)
     never_changed = {"_url", "_reconnect", "_request", "_resume", "_wanted", "_uniform"}
-    never_changed |= {"ready", "_session", "_longest_pause_s"}
+    never_changed |= {"ready", "_session", "_longest_pause_s", "_wants_everything"}
     subscriber.receive(opening(1_001))
     before, mark = vars(subscriber).copy(), subscriber.mark()
     subscriber.receive(block(1_001, 2))

@@ -16,6 +16,7 @@ import math
 
 from fanout.trading.strategies.base import Quotes, Stateless, View
 from fanout.trading.strategies.rounding import quotes_of
+from fanout.trading.strategies.speedups import twin
 
 
 class AvellanedaStoikov(Stateless, frozen=True, kw_only=True):
@@ -28,21 +29,26 @@ class AvellanedaStoikov(Stateless, frozen=True, kw_only=True):
     tau: float
 
     @property
+    def risk(self) -> float:
+        """How far a unit of position moves the prices, in units of the quote currency."""
+        return self.gamma * (self.sigma * self.sigma) * self.tau
+
+    @property
     def spread(self) -> float:
         """The distance from bid to ask, in units of the quote currency."""
-        risk = self.gamma * self.sigma**2 * self.tau
-        return risk + 2 / self.gamma * math.log1p(self.gamma / self.k)
+        return self.risk + 2 / self.gamma * math.log1p(self.gamma / self.k)
 
     def prices(self, mid: float, held: float) -> tuple[float, float]:
         """Bid and ask before any rounding, for a position in units of the base."""
-        reservation = mid - held * self.gamma * self.sigma**2 * self.tau
+        reservation = mid - held * self.risk
         return reservation - self.spread / 2, reservation + self.spread / 2
 
+    @twin
     def quote(self, view: View) -> Quotes:
         """What is to work now."""
         mid = view.mid
         bid, ask = self.prices(mid, view.held)
-        skew = -view.held * self.gamma * self.sigma**2 * self.tau
+        skew = -view.held * self.risk
         return quotes_of(
             view,
             bid=bid,

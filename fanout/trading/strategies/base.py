@@ -16,6 +16,7 @@ import math
 from typing import ClassVar, NamedTuple, Protocol
 
 import msgspec
+from msgspec.structs import fields, force_setattr
 
 from fanout.protocol.book_records import Level
 from fanout.protocol.fixedpoint import to_float
@@ -24,7 +25,7 @@ from fanout.trading.errors import LimitsError
 from fanout.trading.reports import Fill
 
 
-class View(msgspec.Struct, frozen=True, kw_only=True):
+class View(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a strategy sees. `bid` and `ask` are the best levels, `position` is that of the lead
     model, all at the instrument's exponents."""
 
@@ -56,7 +57,7 @@ class Quoted(NamedTuple):
     quantity: int
 
 
-class Quotes(msgspec.Struct, frozen=True, kw_only=True):
+class Quotes(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a strategy wants to work, from the best price outwards, and its reasons.
 
     `fair_value` is the price around which it quotes, `skew` how far the position moved it, both in
@@ -94,11 +95,15 @@ class Stateless(msgspec.Struct, frozen=True, kw_only=True):
     position_limit: int
 
     def __post_init__(self) -> None:
-        """Raises `LimitsError` for a setting that is not finite or not above 0."""
+        """Raises `LimitsError` for a setting that is not finite or not above 0. An integer where a
+        double is meant becomes one, so that every formula computes with doubles."""
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if name not in self.may_be_zero and not (math.isfinite(value) and value > 0):
                 raise LimitsError(f"{name} is {value}; it has to be finite and above 0")
+        for field in fields(self):
+            if field.type is float:
+                force_setattr(self, field.name, float(getattr(self, field.name)))
 
     may_be_zero: ClassVar[tuple[str, ...]] = ()
     """Settings that the strategy itself looks at."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 from fanout.trading.errors import LimitsError
 from fanout.trading.strategies.base import Quotes, Stateless, View
 from fanout.trading.strategies.rounding import quotes_of
+from fanout.trading.strategies.speedups import twin
 
 
 class Basic(Stateless, frozen=True, kw_only=True):
@@ -26,10 +27,13 @@ class Basic(Stateless, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.min_spread > self.max_spread:
-            raise LimitsError(f"min_spread {self.min_spread} is above max_spread {self.max_spread}")
+            raise LimitsError(
+                f"min_spread {self.min_spread:g} is above max_spread {self.max_spread:g}"
+            )
         if not 0 <= self.skew_bps < float("inf"):
             raise LimitsError(f"skew_bps is {self.skew_bps}; it has to be finite and 0 or above")
 
+    @twin
     def quote(self, view: View) -> Quotes:
         """What is to work now."""
         mid = view.mid

@@ -16,6 +16,7 @@ import math
 
 from fanout.trading.strategies.base import Quotes, Stateless, View
 from fanout.trading.strategies.rounding import quotes_of
+from fanout.trading.strategies.speedups import twin
 
 
 class Glft(Stateless, frozen=True, kw_only=True):
@@ -50,6 +51,7 @@ class Glft(Stateless, frozen=True, kw_only=True):
         skew = self.c2 * self.sigma * held
         return half + skew, half - skew
 
+    @twin
     def quote(self, view: View) -> Quotes:
         """What is to work now."""
         mid = view.mid

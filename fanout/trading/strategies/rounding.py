@@ -8,12 +8,14 @@ from typing import Final
 
 from fanout.trading.errors import StrategyError
 from fanout.trading.strategies.base import Quoted, Quotes, View
+from fanout.trading.strategies.speedups import twin
 
 _SLACK: Final = 1e-9
 """Of a tick: a price that differs from a tick by the rounding of doubles alone is that tick. It
 holds for prices of up to a million ticks."""
 
 
+@twin
 def quotes_of(
     view: View,
     *,

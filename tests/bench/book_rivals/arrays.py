@@ -18,7 +18,7 @@ class _Side:
         self.quantities: NDArray[np.int64] = np.empty(0, np.int64)
 
     def apply(self, changes: Pairs) -> None:
-        if not changes:
+        if not len(changes):
             return
         prices, quantities = np.array(changes, np.int64).T
         places = np.searchsorted(self.prices, prices)
@@ -42,18 +42,18 @@ class _Side:
 
 class Arrays:
     def __init__(self) -> None:
-        self._bids, self._asks = _Side(), _Side()
+        self.bids, self.asks = _Side(), _Side()
 
     def apply(self, bids: Pairs, asks: Pairs) -> None:
-        self._bids.apply(bids)
-        self._asks.apply(asks)
+        self.bids.apply(bids)
+        self.asks.apply(asks)
 
     def best(self) -> tuple[Any, Any]:
-        bids, asks = self._bids, self._asks
+        bids, asks = self.bids, self.asks
         return (bids.prices[-1], bids.quantities[-1]), (asks.prices[0], asks.quantities[0])
 
     def levels(self) -> tuple[Levels, Levels]:
-        return self._bids.levels()[::-1], self._asks.levels()
+        return self.bids.levels()[::-1], self.asks.levels()
 
 
 WAYS: Final = (Way("numpy", Arrays),)
