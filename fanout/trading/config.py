@@ -301,10 +301,20 @@ def _merged(source: str, said: Mapping[str, Any], name: str, symbols: Sequence[s
         symbol: Table(
             source,
             f"{name}.{symbol}" if symbol in own else name,
-            {**general, **own.get(symbol, {})},
+            {**_inherited(general, own.get(symbol, {})), **own.get(symbol, {})},
         )
         for symbol in symbols
     }
+
+
+_OF_ANY_STRATEGY: Final = ("quantity", "position-limit", "min-life")
+
+
+def _inherited(general: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a symbol takes over. Another strategy has other parameters, and none of the general."""
+    if own.get("name", general.get("name")) == general.get("name"):
+        return general
+    return {key: value for key, value in general.items() if key in _OF_ANY_STRATEGY}
 
 
 def _strategies(

@@ -148,6 +148,17 @@ def test_a_symbol_may_have_values_of_its_own() -> None:
     assert config.risks["ETHUSDT"].order_burst == 40
 
 
+def test_a_symbol_with_another_strategy_takes_over_no_parameters() -> None:
+    text = FILE.replace('["BTCUSDT"]', '["BTCUSDT", "ETHUSDT"]')
+    text += '[strategy.ETHUSDT]\nname = "avellaneda-stoikov"\n'
+    text += "gamma = 0.1\nsigma = 2\nk = 1.5\ntau = 1\n"
+    config = parsed(text)
+
+    own, other = config.strategies["ETHUSDT"], config.strategies["BTCUSDT"]
+    assert set(own.parameters) == {"gamma", "sigma", "k", "tau"}
+    assert (own.quantity, own.min_life_ns) == (other.quantity, other.min_life_ns)
+
+
 def test_the_environment_names_symbols_and_the_level() -> None:
     config = parsed(TRADING_SYMBOL="ETHUSDT, SOLUSDT", LOG_LEVEL="WARNING")
 
