@@ -61,12 +61,7 @@ def fit_intensity(
 
 def _distance(reading: Reading, flag: str, text: str | None) -> int | None:
     """A distance in half units of the price."""
-    if text is None:
-        return None
-    distance = 2 * reading.price_of(flag, text)
-    if distance <= 0:
-        raise UsageError(f"{flag} {text}: a distance from the mid is above 0")
-    return distance
+    return None if text is None else 2 * reading.price_of(flag, text)
 
 
 def _fitted(

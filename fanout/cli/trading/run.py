@@ -128,7 +128,7 @@ def run(
         if not follow and not any(each.source.is_journal for each in inputs):
             raise UsageError("--no-follow is for a journal: a service has no end")
         chosen_level(paper.system.log_level)
-        pin(paper.system.cpu, config)
+        pin(paper.system.cpu, config if cpu is None else None)
         import trio
 
         from fanout.cli.trading.running import Trading

@@ -96,7 +96,7 @@ def test_a_part_of_the_journal_may_be_too_little(market: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--nearest", "0"), "--nearest 0: a distance from the mid is above 0"),
+        (("--nearest", "0"), "--nearest 0: give a price above 0"),
         (("--nearest", "0.001"), "--nearest"),
         (("--nearest", "2", "--farthest", "1"), "--nearest 2 is not below --farthest 1"),
         (("--horizon", "0s"), "--horizon"),
