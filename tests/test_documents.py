@@ -10,7 +10,7 @@ from tests.documents import ROOT, blocks_of, reading
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-LONG = ("analytics.md", "clients.md", "running.md", "testing.md")
+LONG = ("analytics.md", "clients.md", "running.md", "testing.md", "trading.md")
 
 LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
 

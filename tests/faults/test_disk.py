@@ -128,6 +128,7 @@ async def play(
 
 
 @pytest.mark.skipif(not can_mount(), reason="no mount namespace for a small disk")
+@pytest.mark.long
 async def test_a_journal_goes_on_when_its_disk_is_there_again(tmp_path: Path) -> None:
     """While the disk is away, records wait in the log, until the log drops them."""
     place = tmp_path / "disk"

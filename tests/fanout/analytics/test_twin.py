@@ -257,7 +257,7 @@ def test_features_that_the_garbage_collector_takes_apart_are_freed() -> None:
         owner: dict[str, Any] = {"features": both.them[0]}
         owner["itself"] = owner
         del both, owner
-        gc.collect()  # clears the oldest objects of a cycle first, and the features are older
+    gc.collect()  # clears the oldest objects of a cycle first, and the features are older
 
 
 def test_memory_grows_with_a_burst_and_shrinks_after_it() -> None:

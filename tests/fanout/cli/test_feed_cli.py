@@ -43,6 +43,7 @@ def test_the_log_reports_gaps_and_their_outcome() -> None:
     assert int(found[1]) + int(found[2]) == 3
 
 
+@pytest.mark.long
 def test_a_silent_symbol_ends_a_strict_service_with_69_or_falls_back_to_aggregates() -> None:
     wait = ("--first-trade-timeout", "1")
     with exchange("silence BTCUSDT trade") as options:
