@@ -72,6 +72,7 @@ def wheel(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tree, "wheel", tmp_path_factory.mktemp("wheel") / "dist")
 
 
+@pytest.mark.long
 def test_a_wheel_holds_fanout_and_nothing_else(wheel: Path) -> None:
     names = names_in(wheel)
     tops = {each.split("/")[0] for each in names}
@@ -103,6 +104,7 @@ def test_a_source_distribution_makes_the_same_wheel(
                 assert one.read(name) == other.read(name), name
 
 
+@pytest.mark.long
 def test_a_bot_with_modules_of_our_names_uses_both(wheel: Path, tmp_path: Path) -> None:
     place = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)

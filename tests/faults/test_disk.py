@@ -168,6 +168,7 @@ def slow_disk(tmp_path: Path) -> Path:
     return built
 
 
+@pytest.mark.long
 async def test_a_sync_that_hangs_or_fails_keeps_nobody_waiting_and_loses_nothing(
     tmp_path: Path, slow_disk: Path
 ) -> None:

@@ -67,6 +67,7 @@ def test_a_stderr_that_takes_nothing_keeps_nobody_from_being_served(stderr: str)
     os.close(full)
 
 
+@pytest.mark.long
 async def test_without_descriptors_those_who_are_served_stay_and_others_come_later(
     tmp_path: Path,
 ) -> None:

@@ -1,12 +1,14 @@
 import random
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.stand.nats import nats_command
 from tests.stress.nats import run
 
 
+@pytest.mark.long
 def test_a_kill_of_bridge_service_and_server_makes_no_double_and_no_hole(tmp_path: Path) -> None:
     """`python -m tests.stress.nats` has 200 of them, also with a cluster and two bridges; `.ci/run`
     has 20."""
