@@ -67,6 +67,7 @@ def test_a_recording_that_is_required_and_missing_skips_the_stage(
         depth.run(small=True)
 
 
+@pytest.mark.long
 def test_the_wire_takes_less_than_a_fifth_of_the_json_on_the_whole_recording() -> None:
     capture_path(recording_of("BTCUSDT"))
     books, quotes = list(depth.update_blocks()), list(depth.quote_blocks())

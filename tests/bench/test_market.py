@@ -304,6 +304,7 @@ def test_the_report_names_what_is_synthetic_and_why(tmp_path: Path) -> None:
     assert market.origin() == "recorded"
 
 
+@pytest.mark.long
 def test_a_synthetic_book_has_the_statistics_of_the_recording() -> None:
     capture_path(market.recording_of("BTCUSDT"))
     real = book_statistics_of(market.recorded_lines("BTCUSDT"))

@@ -51,6 +51,7 @@ def test_records_of_many_books_are_measured_at_the_same_instants_and_mixed(
 
 
 @pytest.mark.usefixtures("compiler")
+@pytest.mark.long
 def test_joiners_come_in_every_second_turn_and_a_record_too_few_or_too_many_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -86,6 +87,7 @@ def test_joiners_come_in_every_second_turn_and_a_record_too_few_or_too_many_fail
 
 
 @pytest.mark.usefixtures("compiler")
+@pytest.mark.long
 def test_a_client_is_measured_in_plain_python() -> None:
     rows = pure_client.run(small=True)
     assert goals_of(rows) == {"4 symbols, fanout, plain, share of a core": "<= 100"}
@@ -101,6 +103,7 @@ def test_a_client_is_not_ahead_of_the_sender_that_was_interrupted() -> None:
     assert received_s[0] <= ended_s <= received_s[1]
 
 
+@pytest.mark.long
 def test_books_are_whole_again_after_the_simulator_has_cut_the_connection() -> None:
     rows = reconnect.run(small=True)
     assert goals_of(rows) == {

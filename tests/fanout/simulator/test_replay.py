@@ -96,6 +96,7 @@ async def test_the_made_up_past_of_a_replay_is_never_streamed(
         assert [row["id"] for row in shown] == list(range(950, 1_100))
 
 
+@pytest.mark.long
 async def test_both_recorded_captures_come_through_whole_in_order_and_verbatim(
     nursery: trio.Nursery,
 ) -> None:

@@ -106,6 +106,7 @@ def test_a_bridge_that_stands_by_ends_though_a_request_forgets_its_cancellation(
     run(story())
 
 
+@pytest.mark.long
 def test_two_bridges_on_a_cluster_take_turns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
