@@ -3,20 +3,11 @@
 from typing import Annotated, Final
 
 import typer
+from msgspec.structs import replace
 
 from fanout.cli.outcome import exit_codes
-from fanout.cli.source import (
-    Address,
-    Creds,
-    GroupB,
-    Interface,
-    Prefix,
-    Reconnects,
-    Recovery,
-    Source,
-    TlsCa,
-    TokenFile,
-)
+from fanout.cli.source import Source
+from fanout.cli.source_options import Address, takes_source
 from fanout.config.assets import typed_symbols
 from fanout.errors import UsageError
 from fanout.protocol.constants import MAX_BOOK_LEVELS
@@ -24,6 +15,7 @@ from fanout.protocol.constants import MAX_BOOK_LEVELS
 LEVELS: Final = 20
 
 
+@takes_source(without=("symbols", "market_only", "start"))
 def book(
     address: Address,
     symbol: Annotated[str, typer.Argument(help="The book's symbol.", metavar="SYMBOL")],
@@ -35,14 +27,8 @@ def book(
         bool, typer.Option("--json", help="Print a line for each change of these levels.")
     ] = False,
     limit: Annotated[int | None, typer.Option(help="End after that many changes.", min=1)] = None,
-    reconnect: Reconnects = True,
-    token_file: TokenFile = None,
-    tls_ca: TlsCa = None,
-    recovery: Recovery = None,
-    group_b: GroupB = None,
-    interface: Interface = "",
-    creds: Creds = None,
-    prefix: Prefix = None,
+    *,
+    source: Source,
 ) -> None:
     """Show the order book of a symbol until Ctrl-C, on a terminal as a ladder.
 
@@ -59,20 +45,7 @@ def book(
         names = typed_symbols([symbol])
         if len(names) != 1:
             raise UsageError(f"{symbol!r} is not one symbol: give one, such as BTCUSDT")
-        source = Source(
-            address=address,
-            symbols=list(names),
-            market_only=False,
-            start="live",
-            reconnect=reconnect,
-            token_file=token_file,
-            tls_ca=tls_ca,
-            recovery=recovery,
-            group_b=group_b,
-            interface=interface,
-            creds=creds,
-            prefix=prefix,
-        )
+        source = replace(source, address=address, symbols=list(names), start="live")
         number = watch(source, names[0], levels, as_json=as_json, limit=limit)
         if number is not None:
             raise typer.Exit(128 + number)

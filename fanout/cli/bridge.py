@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from fanout.cli.logs import log_to_stderr
 from fanout.cli.outcome import exit_codes, say
-from fanout.cli.source import GroupB, Interface, Recovery, Source, TokenFile
+from fanout.cli.source import Source
+from fanout.cli.source_options import GroupB, Interface, Recovery, TokenFile
 from fanout.config.duration import parse_duration
 from fanout.config.size import parse_size
 from fanout.errors import UsageError
@@ -137,10 +138,7 @@ def bridge_nats(
             _bridged(
                 Source(
                     address=each,
-                    symbols=None,
-                    market_only=False,
                     start=start,
-                    reconnect=True,
                     token_file=token_file,
                     tls_ca=service_tls_ca if each.startswith("tls://") else None,
                     recovery=recovery,

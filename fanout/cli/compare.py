@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
+from msgspec.structs import replace
 
 from fanout.cli.logs import log_to_stderr
 from fanout.cli.outcome import emit, exit_codes
 from fanout.cli.serve import ServeOptions
-from fanout.cli.source import (
-    Creds,
-    GroupB,
-    Interface,
-    MarketOnly,
-    Prefix,
-    Reconnects,
-    Recovery,
-    Source,
-    TlsCa,
-    TokenFile,
-)
+from fanout.cli.source import Source
+from fanout.cli.source_options import takes_source
 from fanout.config.duration import parse_duration
 
 if TYPE_CHECKING:
@@ -46,6 +37,7 @@ class Match(StrEnum):
     CONTENT = "content"
 
 
+@takes_source(without=("symbols", "start"))
 def compare(
     context: typer.Context,
     a: Annotated[str, typer.Argument(help=_ADDRESS, metavar="A", show_default=False)],
@@ -85,7 +77,6 @@ def compare(
     as_json: Annotated[
         bool, typer.Option("--json", help="An object, for programs, instead of a table.")
     ] = False,
-    market_only: MarketOnly = False,
     start: Annotated[
         str | None,
         typer.Option(
@@ -93,14 +84,8 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    reconnect: Reconnects = True,
-    token_file: TokenFile = None,
-    tls_ca: TlsCa = None,
-    recovery: Recovery = None,
-    group_b: GroupB = None,
-    interface: Interface = "",
-    creds: Creds = None,
-    prefix: Prefix = None,
+    *,
+    source: Source,
 ) -> None:
     """Compare two streams of the same instruments, trade by trade.
 
@@ -129,20 +114,7 @@ def compare(
         within_s = parse_duration(within)
         for_s = float(parse_duration(duration)) if duration else math.inf
         addresses = (a, b)
-        source = Source(
-            address=a,
-            symbols=symbols,
-            market_only=market_only,
-            start=start,
-            reconnect=reconnect,
-            token_file=token_file,
-            tls_ca=tls_ca,
-            recovery=recovery,
-            group_b=group_b,
-            interface=interface,
-            creds=creds,
-            prefix=prefix,
-        )
+        source = replace(source, address=a, symbols=symbols, start=start)
         options: ServeOptions = context.obj
         if any(scheme_of(each) == VENUE for each in addresses):
             log_to_stderr()

@@ -5,7 +5,7 @@ by the options' names, for `made_from` to make a configuration of.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Annotated, Any
 
@@ -22,12 +22,11 @@ def with_options(
     variables."""
     by_parameter = {_parameter_name(each): each for each in fields}
     context, *others, _ = inspect.signature(function, eval_str=True).parameters.values()
-    kept = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (context, *others)]
-    own = [each.name for each in kept]
+    own = [each.name for each in (context, *others)]
     parameters = [
-        kept[0],
+        context,
         *(_parameter(each, command) for each in by_parameter.values()),
-        *kept[1:],
+        *others,
     ]
 
     @wraps(function)
@@ -35,9 +34,15 @@ def with_options(
         said = {each.name: values[name] for name, each in by_parameter.items()}
         function(**{name: values[name] for name in own}, **said)
 
-    run.__dict__["__signature__"] = inspect.Signature(parameters)
-    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    declare(run, parameters)
     return run
+
+
+def declare(run: Callable[..., None], parameters: Sequence[inspect.Parameter]) -> None:
+    """Have typer take these for the parameters of a command. It hands all of them over by name."""
+    kept = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    run.__dict__["__signature__"] = inspect.Signature(kept)
+    run.__annotations__ = {each.name: each.annotation for each in kept}
 
 
 def _parameter_name(field: OptionField) -> str:

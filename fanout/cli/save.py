@@ -4,26 +4,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from fanout.cli.outcome import exit_codes
-from fanout.cli.source import (
-    Address,
-    Begin,
-    Creds,
-    GroupB,
-    Interface,
-    MarketOnly,
-    Prefix,
-    Reconnects,
-    Recovery,
-    Source,
-    Symbols,
-    TlsCa,
-    TokenFile,
-)
+from fanout.cli.source import Source
+from fanout.cli.source_options import Address, takes_source
 from fanout.config.ranges import check_seconds
 
 
+@takes_source()
 def save(
     address: Address,
     file: Annotated[
@@ -37,17 +26,8 @@ def save(
         int | None, typer.Option(help="End after that many trades, quotes and updates.", min=1)
     ] = None,
     duration: Annotated[float | None, typer.Option(help="End after that many seconds.")] = None,
-    symbol: Symbols = None,
-    market_only: MarketOnly = False,
-    start: Begin = None,
-    reconnect: Reconnects = True,
-    token_file: TokenFile = None,
-    tls_ca: TlsCa = None,
-    recovery: Recovery = None,
-    group_b: GroupB = None,
-    interface: Interface = "",
-    creds: Creds = None,
-    prefix: Prefix = None,
+    *,
+    source: Source,
 ) -> None:
     """Save what a service sends to a file, until Ctrl-C; or what its journal has, to its end.
 
@@ -68,20 +48,7 @@ def save(
         from fanout.cli.saving.run import record
 
         check_seconds("--duration", duration)
-        source = Source(
-            address=address,
-            symbols=symbol,
-            market_only=market_only,
-            start=start,
-            reconnect=reconnect,
-            token_file=token_file,
-            tls_ca=tls_ca,
-            recovery=recovery,
-            group_b=group_b,
-            interface=interface,
-            creds=creds,
-            prefix=prefix,
-        )
+        source = replace(source, address=address)
         number = record(source, file, force=force, limit=limit, duration_s=duration)
         if number is not None:
             raise typer.Exit(128 + number)

@@ -1,12 +1,11 @@
-"""Where a command takes trades from: the options that say so, and the client that they make."""
+"""Where a command takes records from, as it was typed, and the client for that."""
 
 import os
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-import typer
 
 from fanout.cli.secrets import read_token
 from fanout.clients.client import ClientOptions
@@ -21,81 +20,6 @@ if TYPE_CHECKING:
     from fanout.clients.nats import NatsClient
     from fanout.clients.nats_trio import TrioNatsClient
 
-Address = Annotated[
-    str,
-    typer.Argument(
-        help="tcp://HOST:PORT, tls://HOST:PORT, shm://NAME, ring://NAME, multicast://GROUP:PORT or "
-        "journal://DIR; with /CHANNEL behind the port for another channel than the first, or "
-        "behind DIR; nats://HOST:PORT/CHANNEL, or nats+tls://",
-        metavar="ADDRESS",
-    ),
-]
-Symbols = Annotated[
-    list[str] | None,
-    typer.Option("--symbol", help="Only these, comma-separated or repeated.", metavar="SYMBOL,..."),
-]
-MarketOnly = Annotated[
-    bool, typer.Option("--market-only", help="Leave out insurance fund and ADL.")
-]
-Begin = Annotated[
-    str | None,
-    typer.Option(
-        "--start",
-        help="live (the default), oldest (that of a journal), EPOCH_NS:SEQ as json and csv have "
-        "them, or a time: 2026-11-29T13:00Z, or unix ns.",
-    ),
-]
-Reconnects = Annotated[
-    bool,
-    typer.Option("--reconnect/--no-reconnect", help="Connect again when the connection is lost."),
-]
-TokenFile = Annotated[
-    str | None,
-    typer.Option(
-        help="File with the service's token; or set FANOUT_TOKEN.",
-        envvar="FANOUT_TOKEN_FILE",
-        metavar="FILE",
-    ),
-]
-TlsCa = Annotated[
-    str | None,
-    typer.Option(
-        help="Certificates to trust for tls:// and nats+tls:// (PEM), instead of the system's.",
-        envvar="FANOUT_TLS_CA",
-        metavar="FILE",
-    ),
-]
-
-
-Recovery = Annotated[
-    str | None,
-    typer.Option(
-        help="For multicast: where to ask for what is missing, tcp://HOST:PORT or tls://HOST:PORT.",
-        metavar="ADDRESS",
-    ),
-]
-GroupB = Annotated[
-    str | None,
-    typer.Option(
-        "--group-b", help="For multicast: the channel's group on line B.", metavar="GROUP:PORT"
-    ),
-]
-Interface = Annotated[
-    str,
-    typer.Option(help="For multicast: address of the interface to receive from.", metavar="IP"),
-]
-
-
-Creds = Annotated[
-    str | None,
-    typer.Option(help="For nats: file of credentials.", envvar="FANOUT_CREDS", metavar="FILE"),
-]
-Prefix = Annotated[
-    str | None,
-    typer.Option(help="For nats: prefix of the streams; fanout by default.", metavar="NAME"),
-]
-
-
 OverTcp = TypeVar("OverTcp")
 OfQueue = TypeVar("OfQueue")
 OfRing = TypeVar("OfRing")
@@ -108,12 +32,12 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """A service, and what is wanted of it, as it was typed."""
 
     address: str
-    symbols: list[str] | None
-    market_only: bool
-    start: str | None
-    reconnect: bool
-    token_file: str | None
-    tls_ca: str | None
+    symbols: list[str] | None = None
+    market_only: bool = False
+    start: str | None = None
+    reconnect: bool = True
+    token_file: str | None = None
+    tls_ca: str | None = None
     recovery: str | None = None
     group_b: str | None = None
     interface: str = ""

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 
 from fanout.cli.formats import (
     KINDS,
@@ -18,23 +19,8 @@ from fanout.cli.formats import (
     text_line,
 )
 from fanout.cli.outcome import emit, exit_codes, say
-from fanout.cli.source import (
-    Address,
-    Begin,
-    Creds,
-    GroupB,
-    Interface,
-    MarketOnly,
-    Prefix,
-    Reconnects,
-    Recovery,
-    Source,
-    Symbols,
-    TlsCa,
-    TokenFile,
-    nats_client,
-    told,
-)
+from fanout.cli.source import Source, nats_client, told
+from fanout.cli.source_options import Address, takes_source
 from fanout.clients.outcomes import Disconnected, Restarted
 from fanout.errors import UsageError
 from fanout.protocol.feature_rows import FeatureRow
@@ -49,6 +35,7 @@ if TYPE_CHECKING:
     from fanout.clients.tcp import TcpClient
 
 
+@takes_source()
 def tail(
     address: Address,
     output: Annotated[
@@ -61,21 +48,12 @@ def tail(
             min=0,
         ),
     ] = None,
-    symbol: Symbols = None,
-    market_only: MarketOnly = False,
-    start: Begin = None,
     follow: Annotated[
         bool,
         typer.Option("--follow/--no-follow", help="Wait for more at the end of a journal."),
     ] = True,
-    reconnect: Reconnects = True,
-    token_file: TokenFile = None,
-    tls_ca: TlsCa = None,
-    recovery: Recovery = None,
-    group_b: GroupB = None,
-    interface: Interface = "",
-    creds: Creds = None,
-    prefix: Prefix = None,
+    *,
+    source: Source,
 ) -> None:
     """Print what a service sends, or what its journal has: trades, quotes, book updates, rows of
     features and events to stdout, the rest to stderr.
@@ -95,20 +73,8 @@ def tail(
     from fanout.clients.tcp import TcpClient
 
     with exit_codes():
-        source = Source(
-            address=address,
-            symbols=symbol,
-            market_only=market_only,
-            start=start,
-            reconnect=reconnect and limit != 0,
-            token_file=token_file,
-            tls_ca=tls_ca,
-            recovery=recovery,
-            group_b=group_b,
-            interface=interface,
-            creds=creds,
-            prefix=prefix,
-        )
+        reconnect = source.reconnect and limit != 0
+        source = replace(source, address=address, reconnect=reconnect)
         if not follow and not source.is_journal:
             raise UsageError("--no-follow is for a journal: a service has no end")
         with source.client(

@@ -7,18 +7,8 @@ from msgspec.structs import replace
 
 from fanout.analytics.assets import AssetError, AssetName, parse_asset, parse_type
 from fanout.cli.outcome import exit_codes
-from fanout.cli.source import (
-    Creds,
-    GroupB,
-    Interface,
-    Prefix,
-    Reconnects,
-    Recovery,
-    Source,
-    Symbols,
-    TlsCa,
-    TokenFile,
-)
+from fanout.cli.source import Source
+from fanout.cli.source_options import takes_source
 from fanout.config.assets import split_words
 from fanout.config.duration import parse_milliseconds
 from fanout.errors import UsageError
@@ -26,6 +16,7 @@ from fanout.errors import UsageError
 DEFAULT_ADDRESS: Final = "tcp://127.0.0.1:9000"
 
 
+@takes_source(without=("market_only", "start"))
 def nbbo(
     assets: Annotated[
         list[str],
@@ -57,15 +48,8 @@ def nbbo(
     ] = "500ms",
     as_json: Annotated[bool, typer.Option("--json", help="Print a line for each change.")] = False,
     limit: Annotated[int | None, typer.Option(help="End after that many changes.", min=1)] = None,
-    symbol: Symbols = None,
-    reconnect: Reconnects = True,
-    token_file: TokenFile = None,
-    tls_ca: TlsCa = None,
-    recovery: Recovery = None,
-    group_b: GroupB = None,
-    interface: Interface = "",
-    creds: Creds = None,
-    prefix: Prefix = None,
+    *,
+    source: Source,
 ) -> None:
     """Show the best bid and ask of assets across venues, until Ctrl-C.
 
@@ -86,23 +70,9 @@ def nbbo(
         at = addresses or [DEFAULT_ADDRESS]
         if len(set(at)) < len(at):
             raise UsageError("an address is named twice: leave one out")
-        wish = Source(
-            address="",
-            symbols=symbol,
-            market_only=False,
-            start=None,
-            reconnect=reconnect,
-            token_file=token_file,
-            tls_ca=tls_ca,
-            recovery=recovery,
-            group_b=group_b,
-            interface=interface,
-            creds=creds,
-            prefix=prefix,
-        )
         number = watch(
             _names(assets, kind),
-            [fitting(replace(wish, address=each), at) for each in at],
+            [fitting(replace(source, address=each), at) for each in at],
             max_stale_ms=_stale_ms(max_stale),
             as_json=as_json,
             limit=limit,

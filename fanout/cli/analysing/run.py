@@ -6,20 +6,8 @@ from typing import Annotated
 import typer
 
 from fanout.cli.outcome import exit_codes
-from fanout.cli.source import (
-    Begin,
-    Creds,
-    GroupB,
-    Interface,
-    MarketOnly,
-    Prefix,
-    Reconnects,
-    Recovery,
-    Source,
-    Symbols,
-    TlsCa,
-    TokenFile,
-)
+from fanout.cli.source import Source
+from fanout.cli.source_options import takes_source
 from fanout.errors import UsageError
 
 
@@ -29,6 +17,7 @@ class RowFormat(StrEnum):
     NONE = "none"
 
 
+@takes_source()
 def run(
     addresses: Annotated[
         list[str] | None,
@@ -134,17 +123,8 @@ def run(
         typer.Option(help="Address to answer on. \\[default: 127.0.0.1]", show_default=False),
     ] = None,
     cpu: Annotated[int | None, typer.Option(help="Keep the process on this core.", min=0)] = None,
-    symbol: Symbols = None,
-    market_only: MarketOnly = False,
-    start: Begin = None,
-    reconnect: Reconnects = True,
-    token_file: TokenFile = None,
-    tls_ca: TlsCa = None,
-    recovery: Recovery = None,
-    group_b: GroupB = None,
-    interface: Interface = "",
-    creds: Creds = None,
-    prefix: Prefix = None,
+    *,
+    source: Source,
 ) -> None:
     """Compute features of order books and trades, and write them as rows.
 
@@ -186,20 +166,6 @@ def run(
             processing={"cpu": cpu, "http_port": http_port, "http_host": http_host},
         )
         consumer = combined(read_consumer(config), wishes)
-        source = Source(
-            address="",
-            symbols=symbol,
-            market_only=market_only,
-            start=start,
-            reconnect=reconnect,
-            token_file=token_file,
-            tls_ca=tls_ca,
-            recovery=recovery,
-            group_b=group_b,
-            interface=interface,
-            creds=creds,
-            prefix=prefix,
-        )
         sources = sources_of(consumer, source)
         if not follow and not any(each.is_journal for each in sources):
             raise UsageError("--no-follow is for a journal: a service has no end")
@@ -209,7 +175,7 @@ def run(
         from fanout.cli.analysing.consume import Consuming, RunOptions
 
         options = RunOptions(
-            symbols=symbols_in(symbol),
+            symbols=symbols_in(source.symbols),
             follow=follow,
             force=force,
             limit=limit,

@@ -5,20 +5,11 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from fanout.cli.outcome import exit_codes
-from fanout.cli.source import (
-    Begin,
-    Creds,
-    GroupB,
-    Interface,
-    Prefix,
-    Reconnects,
-    Recovery,
-    Source,
-    TlsCa,
-    TokenFile,
-)
+from fanout.cli.source import Source
+from fanout.cli.source_options import takes_source
 from fanout.errors import UsageError
 
 
@@ -27,6 +18,7 @@ class ReportFormat(StrEnum):
     JSON = "json"
 
 
+@takes_source(without=("symbols", "market_only"))
 def run(
     addresses: Annotated[
         list[str] | None,
@@ -79,15 +71,8 @@ def run(
         typer.Option(help="Address to answer on. \\[default: 127.0.0.1]", show_default=False),
     ] = None,
     cpu: Annotated[int | None, typer.Option(help="Keep the process on this core.", min=0)] = None,
-    start: Begin = None,
-    reconnect: Reconnects = True,
-    token_file: TokenFile = None,
-    tls_ca: TlsCa = None,
-    recovery: Recovery = None,
-    group_b: GroupB = None,
-    interface: Interface = "",
-    creds: Creds = None,
-    prefix: Prefix = None,
+    *,
+    source: Source,
 ) -> None:
     """Trade on paper: a strategy, limits and a kill switch. No order leaves this machine.
 
@@ -110,20 +95,7 @@ def run(
             read_paper(config, os.environ),
             {"journal": journal, "http_port": http_port, "http_host": http_host, "cpu": cpu},
         )
-        source = Source(
-            address="",
-            symbols=list(paper.symbols),
-            market_only=False,
-            start=start,
-            reconnect=reconnect,
-            token_file=token_file,
-            tls_ca=tls_ca,
-            recovery=recovery,
-            group_b=group_b,
-            interface=interface,
-            creds=creds,
-            prefix=prefix,
-        )
+        source = replace(source, symbols=list(paper.symbols))
         inputs = inputs_of(source, addresses or (), history, follow=follow)
         if not follow and not any(each.source.is_journal for each in inputs):
             raise UsageError("--no-follow is for a journal: a service has no end")
