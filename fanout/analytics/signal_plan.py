@@ -98,7 +98,8 @@ class SignalPlan:
         self._names = settings.columns
         self._fits = fits
         self._tell = tell
-        self._failures = 0
+        self.failures = 0
+        """Models that failed: of a signal, for an instrument."""
         self.columns = tuple(
             name
             for each in signals
@@ -229,9 +230,9 @@ class SignalPlan:
         )
 
     def _failed(self, words: str) -> None:
-        self._failures += 1
-        if self._failures <= MOST_TOLD:
-            more = "; more failures are not told" if self._failures == MOST_TOLD else ""
+        self.failures += 1
+        if self.failures <= MOST_TOLD:
+            more = "; more failures are not told" if self.failures == MOST_TOLD else ""
             self._tell(f"{words}: it is absent from now on{more}")
 
 

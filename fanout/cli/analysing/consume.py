@@ -102,6 +102,7 @@ class Consuming:
             self._merger,
             self._states,
             dropped=self._dropped,
+            failed_models=lambda: self._plan.failures,
             clock=trio.current_time,
         )
         async with AsyncExitStack() as opened:

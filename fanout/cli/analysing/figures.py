@@ -38,6 +38,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     late: int
     dropped: int
     """Rows that an output had to drop."""
+    failed_models: int | None
+    """Models of signals that failed, one for each signal and instrument. None where there can be no
+    signals."""
     waiting: int
     """Records between the inputs and the processing."""
     instruments: int
@@ -84,16 +87,19 @@ class Counts:
         states: Sequence[StreamState],
         *,
         dropped: Callable[[], int],
+        failed_models: Callable[[], int | None] = lambda: None,
         clock: Callable[[], float],
         noun: str = "rows",
     ) -> None:
-        """`clock` gives seconds that never step back. `noun` is what the consumer makes."""
+        """`dropped` and `failed_models` give what `Figures` has. `clock` gives seconds that never
+        step back. `noun` is what the consumer makes."""
         self._noun = noun
         self.lag_ns: int | None = None
         self.states = tuple(states)
         self._consumer = consumer
         self._merger = merger
         self._dropped = dropped
+        self._failed_models = failed_models
         self._clock = clock
         self._begun_s = self._told_s = clock()
         self._told = (0, 0)
@@ -106,6 +112,7 @@ class Counts:
             rows=self._consumer.rows,
             late=self._merger.late,
             dropped=self._dropped(),
+            failed_models=self._failed_models(),
             waiting=self._merger.waiting,
             instruments=self._consumer.instruments,
             lag_ns=self.lag_ns,

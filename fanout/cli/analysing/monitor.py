@@ -94,6 +94,12 @@ class _Collected(Collector):
             for each in figures.streams:
                 counter.add_metric([each.address], getattr(each, name))
             yield counter
+        if figures.failed_models is not None:
+            yield CounterMetricFamily(
+                f"{self._prefix}_failed_models",
+                "Models of signals that failed, one for each signal and instrument.",
+                figures.failed_models,
+            )
         yield GaugeMetricFamily(
             f"{self._prefix}_waiting", "Records between inputs and processing.", figures.waiting
         )

@@ -163,6 +163,21 @@ def test_signals_go_to_every_output(signals: Path, url: str, tmp_path: Path) -> 
     assert set(table["flow_direction"].to_pylist()) <= {-1.0, 0.0, 1.0}
 
 
+def test_models_that_failed_are_counted(signals: Path, url: str) -> None:
+    """`mine` fails at its thirtieth row, for each instrument."""
+    outputs = ("--format", "none", "--tcp-port", "0", "--http-port", "0")
+    with started(*RUN, url, "--config", str(signals), *outputs) as process:
+        http = process.until_said("answering").split()[2].removesuffix("/status,")
+        said = [process.until_said("signal mine of binance-usdm") for _ in range(2)]
+        figures = _asked(f"{http}/status")
+        with urllib.request.urlopen(f"{http}/metrics", timeout=TIMEOUT_S) as answer:
+            metrics = answer.read().decode().splitlines()
+        assert process.end(signal.SIGTERM) == 143
+    assert sorted(each.split()[5] for each in said) == ["BTCUSDT:", "ETHUSDT:"], said
+    assert figures["failed_models"] == 2
+    assert "fanout_analytics_failed_models_total 2.0" in metrics
+
+
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
