@@ -112,7 +112,7 @@ def exit_codes() -> Iterator[None]:
         known, other = error.split(_KNOWN)
         if known is None or other is not None:
             raise
-        raise _told(_first(known)) from None
+        raise _told(first_of(known)) from None
 
 
 def refuse(error: typer.TyperException) -> NoReturn:
@@ -143,7 +143,8 @@ def _misfit(error: typer.TyperException) -> str:
     return f"{given}: {why[0].lower()}{why[1:]}"
 
 
-def _first(error: BaseException) -> BaseException:
+def first_of(error: BaseException) -> BaseException:
+    """The first error in a group; the error itself, if it is alone."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -22,7 +22,7 @@ from fanout.cli.analysing.signals import planned
 from fanout.cli.analysing.wishes import named_fits, parquet_path, symbols_in
 from fanout.cli.inputs import trio_client
 from fanout.cli.memory import freeze
-from fanout.cli.outcome import say
+from fanout.cli.outcome import first_of, say
 from fanout.cli.source import Source
 from fanout.cli.termination import end_on_signals
 from fanout.clients.outcomes import without_password
@@ -215,10 +215,3 @@ async def telling(counts: Counts) -> AsyncIterator[None]:
         nursery.start_soon(tell)
         yield
         nursery.cancel_scope.cancel()
-
-
-def first_of(error: BaseException) -> BaseException:
-    """The first error in a group."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

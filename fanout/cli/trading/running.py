@@ -10,13 +10,13 @@ import trio
 from msgspec.structs import replace
 
 from fanout.analytics.merge import Merger
-from fanout.cli.analysing.consume import first_of, telling
+from fanout.cli.analysing.consume import telling
 from fanout.cli.analysing.engine import Engine
 from fanout.cli.analysing.figures import Counts, StreamState
 from fanout.cli.analysing.stdout import stdout_descriptor
 from fanout.cli.inputs import Batches, trio_client
 from fanout.cli.memory import freeze
-from fanout.cli.outcome import OutputError, say
+from fanout.cli.outcome import OutputError, first_of, say
 from fanout.cli.source import Source
 from fanout.cli.termination import end_on_signals
 from fanout.cli.trading.files import SOCKET, RunFiles
