@@ -3,7 +3,7 @@
 import typer
 
 from fanout.cli.analysing.fit import fit
-from fanout.cli.analysing.nbbo import nbbo
+from fanout.cli.analysing.nbbo.command import nbbo
 from fanout.cli.analysing.run import run
 
 analytics = typer.Typer(

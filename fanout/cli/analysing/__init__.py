@@ -9,5 +9,7 @@ over HTTP.
 `wishes` puts the options of the command line in the place of those of the file.
 
 `fit` has the commands that fit: `reading` gives the records of a journal, `fitting` makes the fit,
-and `fit_view` shows it.
+and `fit_view` shows it. The folder `nbbo` has the command for best prices.
+
+`passing` tells what time it is at the services.
 """

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from fanout.cli.analysing import nbbo_watch
+from fanout.cli.analysing.nbbo import watch as nbbo_watch
 from fanout.protocol import START, DataKinds, EndReason, frame
 from fanout.protocol.constants import InstrumentType
 from fanout.protocol.events import encode_event

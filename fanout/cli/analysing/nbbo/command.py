@@ -64,7 +64,7 @@ def nbbo(
     and without --json, the table is printed once.
     """
     with exit_codes():
-        from fanout.cli.analysing.nbbo_watch import watch
+        from fanout.cli.analysing.nbbo.watch import watch
         from fanout.cli.inputs import fitting
 
         at = addresses or [DEFAULT_ADDRESS]

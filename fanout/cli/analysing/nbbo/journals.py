@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from fanout.analytics.assets import AssetName
 from fanout.analytics.nbbos import BestPricesOf
-from fanout.cli.analysing.nbbo_channels import Channels, Offer
-from fanout.cli.analysing.nbbo_view import Once, View
+from fanout.cli.analysing.nbbo.channels import Channels, Offer
+from fanout.cli.analysing.nbbo.view import Once, View
 from fanout.cli.source import Source
 from fanout.clients.journal import JournalClient
 from fanout.clients.outcomes import Received

@@ -19,9 +19,9 @@ from msgspec.structs import replace
 
 from fanout.analytics.assets import AssetName
 from fanout.analytics.nbbos import BestPricesOf, Changed
-from fanout.cli.analysing.nbbo_channels import Channels, Chosen, Offer
-from fanout.cli.analysing.nbbo_journals import play
-from fanout.cli.analysing.nbbo_view import Lines, Once, Screen, View
+from fanout.cli.analysing.nbbo.channels import Channels, Chosen, Offer
+from fanout.cli.analysing.nbbo.journals import play
+from fanout.cli.analysing.nbbo.view import Lines, Once, Screen, View
 from fanout.cli.analysing.passing import Passing
 from fanout.cli.inputs import TrioJournal, scheme_of
 from fanout.cli.outcome import is_terminal

@@ -2,7 +2,7 @@ import pytest
 from rich.console import Console
 
 from fanout.analytics.nbbos import BestPricesOf
-from fanout.cli.analysing.nbbo_view import Once, tables
+from fanout.cli.analysing.nbbo.view import Once, tables
 from tests.fanout.analytics.nbbo_venues import NOW, book, header, instrument
 
 BTC = instrument()
