@@ -178,8 +178,9 @@ class IndexCheck:
         self._places = self._decoded(data, epoch_ns, first_seq)[::-1]
         """Those that are still ahead, the next one last."""
         self._count = len(self._places)
-        self._kinds = {each.offset: each.kind for each in self._places}
-        self._last = max(self._kinds, default=FILE_HEADER_BYTES)
+        self._kinds = {(each.offset, each.kind) for each in self._places}
+        """A frame may have two places: as any frame, and as a header or INSTRUMENTS."""
+        self._last = self._places[0].offset if self._places else FILE_HEADER_BYTES
 
     def _decoded(self, data: bytes, epoch_ns: int, first_seq: int) -> list[Place]:
         if not data:
@@ -225,8 +226,7 @@ class IndexCheck:
         if self._places:
             why = f"a place at {self._places[-1].offset}, behind the last frame"
             self._say(FindingKind.INDEX, why, self._at)
-        lacking = {at for at, kind in changes.items() if self._kinds.get(at) is not kind}
-        for at in sorted(lacking):
+        for at, _ in sorted(changes.items() - self._kinds):
             why = f"no place for the {changes[at].name.lower()} at {at}"
             self._say(FindingKind.INDEX if at < self._last else FindingKind.SHORT, why, self._at)
         if offset - self._last > MOST_UNCOVERED_BYTES and not self.findings:

@@ -1,8 +1,8 @@
 """Chooses the places of an index, from the frames of its segment in their order.
 
 There is a place each 64 KiB or sooner, and one at each header and each INSTRUMENTS in mid-stream:
-who begins behind them needs them. The runs of INSTRUMENTS that complete a header belong to it, and
-have no places of their own.
+who begins behind them needs them. A frame has one place at most. The runs of INSTRUMENTS that
+complete a header belong to it, and have no places of their own.
 """
 
 from struct import Struct
@@ -34,8 +34,8 @@ class Places:
 
     @classmethod
     def behind(cls, place: Place) -> "Places":
-        """To go on at a place, as if the frames before it had been taken. The next places are
-        those behind it."""
+        """To go on at a place, as if the frames before it had been taken. That of a header or of
+        INSTRUMENTS comes again."""
         places = cls(place.seq)
         places.offset = places._last = place.offset
         places.time_ns, places._opening = place.time_ns, place.opening
@@ -43,18 +43,26 @@ class Places:
 
     def take(self, frames: bytes) -> list[Place]:
         """The places in the whole frames that follow."""
-        places = []
-        if self._opening and self.offset + len(frames) - self._last > PLACE_EVERY_BYTES:
-            places.append(self._place(0, self.next_seq, self.time_ns, PlaceKind.FRAME))
-            self._last = self.offset
+        first = self._due_place(len(frames))
         found = scan(frames, 0, self.next_seq, self.time_ns, stop=len(frames))
         assert found.fault is Fault.NONE, f"frame at {found.offset} is not right: {found.fault!r}"
+        places = []
         for mark in found.marks:
             if mark.kind in _KINDS:
                 places += self._marked(frames, mark)
+        if first and not (places and places[0].offset == first.offset):
+            places.insert(0, first)
         self.offset += len(frames)
         self.next_seq, self.time_ns = found.next_seq, found.time_ns
         return places
+
+    def _due_place(self, size: int) -> Place | None:
+        """The place before the next bytes, if so many lead too far from the last one."""
+        is_far = self.offset + size - self._last > PLACE_EVERY_BYTES
+        if not (size and self._opening and is_far):
+            return None
+        self._last = self.offset
+        return self._place(0, self.next_seq, self.time_ns, PlaceKind.FRAME)
 
     def _marked(self, frames: bytes, mark: Mark) -> list[Place]:
         """The place of a header or of INSTRUMENTS, if it has one."""

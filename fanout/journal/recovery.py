@@ -256,8 +256,9 @@ class _Segment:
                 self._set_aside()
                 return False
             self._cut_off(found)
+        lacking = (each for each in found.places if each not in before[-1:])
         complete = encode_file_header(header, INDEX_MAGIC)
-        complete += encode_places((*before, *found.places))
+        complete += encode_places((*before, *lacking))
         if index != complete:
             write_whole(self._disk, self._path(INDEX), complete)
         self._sync()

@@ -39,14 +39,13 @@ class Survey(msgspec.Struct, frozen=True):
     next_seq: int
     """The number that is due there."""
     places: tuple[Place, ...]
-    """What an index has to have behind the place where the survey began."""
+    """What an index has to have, from where the survey began."""
     holes: tuple[Hole, ...]
 
 
 def survey(read: ReadAt, size: int, places: Places) -> Survey:
     """Read a segment of `size` bytes from where `places` is on. Raises what `read` raises, and
     `PeerError` for a header that cannot be understood though its CRC is right."""
-    begin = places.offset
     found: list[Place] = []
     holes: list[Hole] = []
     while places.offset < size:
@@ -65,8 +64,7 @@ def survey(read: ReadAt, size: int, places: Places) -> Survey:
             break
         holes.append(hole)
         places.offset, places.next_seq = hole.offset + hole.size, hole.last_seq + 1
-    behind = tuple(each for each in found if each.offset > begin)
-    return Survey(places.offset, places.next_seq, behind, tuple(holes))
+    return Survey(places.offset, places.next_seq, tuple(found), tuple(holes))
 
 
 def is_right(read: ReadAt, place: Place) -> bool:
