@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from threading import Timer
 from typing import IO
 from unittest import mock
 
@@ -80,14 +81,33 @@ class Process:
         assert self.process.stdout is not None
         return self.process.stdout
 
+    def line(self) -> str:
+        """The next line on stdout."""
+        with self._killed_at_last():
+            line = self.out.readline()
+        assert line, "no more lines come"
+        return line
+
     def until_said(self, words: str) -> str:
         """The line on stderr that has these words."""
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.said.append(line)
-            if words in line:
-                return line
+        with self._killed_at_last():
+            for line in self.process.stderr:
+                self.said.append(line)
+                if words in line:
+                    return line
         raise AssertionError(f"never said {words!r}, but: {''.join(self.said)}")
+
+    @contextmanager
+    def _killed_at_last(self) -> Iterator[None]:
+        """A command that says nothing fails its test, and does not hold up all others."""
+        timer = Timer(TIMEOUT_S, self.process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def end(self, number: int) -> int:
         """Send a signal, and give the exit code."""
@@ -135,7 +155,7 @@ def exchange(*faults: str) -> Iterator[tuple[str, ...]]:
     """A simulator that misbehaves, and the options that lead a command to it."""
     flags = [word for each in faults for word in ("--fault", each)]
     with started("simulate", "--symbols", "BTCUSDT,ETHUSDT", "--rate", "100", *flags) as process:
-        urls = json.loads(process.out.readline())
+        urls = json.loads(process.line())
         yield "--ws-url", urls["ws"], "--rest-url", urls["rest"], "--assets", "BTCUSDT,ETHUSDT"
 
 

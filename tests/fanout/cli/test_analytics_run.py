@@ -237,7 +237,7 @@ def test_a_signal_ends_it_and_completes_the_file(
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "rows.parquet"
     with started(*RUN, url, "--parquet", str(path)) as process:
-        lines = [process.out.readline() for _ in range(20)]
+        lines = [process.line() for _ in range(20)]
         assert process.end(number) == code
     table = parquet.read_table(path)
     assert table.column_names == ["venue", "symbol", "time", *COLUMNS, "absences"]
@@ -335,7 +335,7 @@ def test_two_services_are_merged_and_answered_for(url: str) -> None:
         arguments = (*RUN, url, second, "--wait", "200ms", "--http-port", "0")
         with started(*arguments) as process:
             http = process.until_said("answering").split()[2].removesuffix("/status,")
-            rows = [json.loads(process.out.readline()) for _ in range(200)]
+            rows = [json.loads(process.line()) for _ in range(200)]
             figures = _asked(f"{http}/status")
             with urllib.request.urlopen(f"{http}/metrics", timeout=TIMEOUT_S) as answer:
                 metrics = answer.read().decode()
@@ -357,7 +357,7 @@ def test_an_input_that_cannot_be_reached_holds_up_no_other_one(url: str) -> None
         http = process.until_said("answering").split()[2].removesuffix("/status,")
         process.until_said("trying again")
         for _ in range(30):
-            process.out.readline()
+            process.line()
         with pytest.raises(urllib.error.HTTPError, match="503"):
             urllib.request.urlopen(f"{http}/readyz", timeout=TIMEOUT_S)
         assert process.end(signal.SIGTERM) == 143
@@ -367,16 +367,16 @@ def test_a_restart_of_the_service_is_survived(tmp_path: Path) -> None:
     with serving() as (service, url):
         port = url.rpartition(":")[2]
         with started(*RUN, url) as process:
-            process.out.readline()
+            process.line()
             service.process.kill()
             service.wait()
             process.until_said("trying again")
             with started(*SIM, "tcp", "--port", port) as again:
                 again.until_said("tcp://")
                 process.until_said("started anew")
-                last = json.loads(process.out.readline())["time_ns"]
+                last = json.loads(process.line())["time_ns"]
                 for _ in range(100):
-                    row = json.loads(process.out.readline())
+                    row = json.loads(process.line())
                     assert row["time_ns"] >= last
                     last = row["time_ns"]
             assert process.end(signal.SIGTERM) == 143
@@ -385,7 +385,7 @@ def test_a_restart_of_the_service_is_survived(tmp_path: Path) -> None:
 def test_it_waits_for_a_service_until_a_signal_comes() -> None:
     with started(*RUN, "tcp://127.0.0.1:1", "--format", "csv") as process:
         process.until_said("trying again")
-        assert process.out.readline() == ",".join(("time_ns", "venue", "symbol", *COLUMNS)) + "\n"
+        assert process.line() == ",".join(("time_ns", "venue", "symbol", *COLUMNS)) + "\n"
         assert process.end(signal.SIGTERM) == 143
     assert "0 records" in process.said[-1] or "records, 0 rows" in process.said[-1]
 

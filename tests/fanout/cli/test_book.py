@@ -138,7 +138,7 @@ def test_a_symbol_that_is_not_served_and_a_service_that_is_away_are_errors() -> 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_with_its_number(number: int, code: int) -> None:
     with service() as url, started("book", url, "BTCUSDT", "--json") as process:
-        assert process.out.readline()
+        assert process.line()
         assert process.end(number) == code
         assert "Traceback" not in "".join(process.said)
 

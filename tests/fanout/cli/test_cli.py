@@ -249,7 +249,7 @@ def test_a_port_in_use_is_one_line(flag: str, arguments: str) -> None:
 )
 def test_a_signal_ends_the_service_with_an_end_frame(number: int, code: int) -> None:
     with serving() as (service, url), started("tail", url, "--no-reconnect") as tail:
-        assert "BTCUSDT" in tail.out.readline()
+        assert "BTCUSDT" in tail.line()
         assert service.end(number) == code
         assert tail.out.read().splitlines()[-1].startswith("END  reason SHUTDOWN")
         assert tail.wait() == 0
@@ -343,7 +343,7 @@ def test_tail_reports_a_full_service() -> None:
     with started(*arguments) as service:
         url = service.until_said("serving").split()[-1]
         with started("tail", url) as first:
-            first.out.readline()
+            first.line()
             second = at_once("tail", url, "--no-reconnect")
             assert second.returncode == 1
             assert (
@@ -359,7 +359,7 @@ def test_tail_reports_a_restart_of_the_service() -> None:
 
 def test_a_client_reconnects_to_a_restarted_service() -> None:
     with serving() as (first, url), started("tail", url, "--format", "json") as tail:
-        before = json.loads(tail.out.readline())
+        before = json.loads(tail.line())
         assert first.end(signal.SIGTERM) == 143
         again = ("--venue", "sim", "--assets", "BTCUSDT,ETHUSDT", "tcp")
         with started(*again, "--port", url.rpartition(":")[2]) as second:
@@ -392,7 +392,7 @@ def test_tail_can_select_market_trades_only() -> None:
 
 def test_simulator_and_service_connect_by_environment_variables() -> None:
     with started("simulate", "--symbols", "SOLUSDT", "--rate", "300") as simulator:
-        urls = json.loads(simulator.out.readline())
+        urls = json.loads(simulator.line())
         environment_ = {"FANOUT_WS_URL": urls["ws"], "FANOUT_REST_URL": urls["rest"]}
         with started("--assets", "solusdt", "tcp", "--port", "0", **environment_) as service:
             url = service.until_said("serving").split()[-1]

@@ -51,7 +51,7 @@ def test_tail_tells_where_one_start_of_the_service_ends(url: str) -> None:
 def test_tail_waits_for_more(url: str) -> None:
     with started("tail", url) as process:
         for _ in range(10):
-            assert process.out.readline()
+            assert process.line()
         assert process.end(signal.SIGINT) == 130
 
 

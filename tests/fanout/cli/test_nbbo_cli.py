@@ -272,7 +272,7 @@ def test_a_late_service_with_a_second_instrument_of_a_venue_does_not_end_the_oth
         services(late, header("two") + whole(A_TOP)) as at,
         started("analytics", "nbbo", "BTC-USDT", *at, *CALM, "--json") as process,
     ):
-        assert json.loads(process.out.readline())["venues"] == {"two": "fresh"}
+        assert json.loads(process.line())["venues"] == {"two": "fresh"}
         process.until_said("two has BTC-USDT:perpetual twice")
         assert process.end(signal.SIGINT) == 130
 

@@ -45,9 +45,9 @@ def test_a_service_keeps_rings_that_are_read_while_and_after_it_runs(tmp_path: P
     with started(*service) as process:
         process.until_said(f"on rings://{rings}")
         with started("rings", "tail", rings) as tail:
-            lines = [tail.out.readline()]
+            lines = [tail.line()]
             while len({each.split()[2] for each in lines}) < 2:
-                lines.append(tail.out.readline())
+                lines.append(tail.line())
             assert tail.end(signal.SIGINT) == 130
         for line in lines:
             day, time, symbol, side, px, sz = line.split()

@@ -98,7 +98,7 @@ def test_faults_come_from_the_schedule_and_from_the_control_port() -> None:
         *("simulate", "--fault", "http 451 requests=null"),
         *("--fault", "clock offset_ms=5", "--fault", "drop reset every 10ms"),
     ) as simulator:
-        url = json.loads(simulator.out.readline())["rest"]
+        url = json.loads(simulator.line())["rest"]
         with pytest.raises(urllib.error.HTTPError, match="451"):
             get(f"{url}/fapi/v1/ping")
         assert get(f"{url}/control")["standing"][0]["status"] == 451
@@ -112,7 +112,7 @@ def test_faults_come_from_the_schedule_and_from_the_control_port() -> None:
 
 def test_an_interrupt_ends_the_simulator_silently() -> None:
     with started("simulate", "--fault", "drop every 10ms", "--fault", "stall 60") as simulator:
-        simulator.out.readline()
+        simulator.line()
         assert simulator.end(signal.SIGINT) == 130
         assert "".join(simulator.said) == ""
 
@@ -122,7 +122,7 @@ def test_the_simulator_plays_binance_spot_with_the_given_number_of_symbols() -> 
         *("simulate", "--dialect", "binance-spot", "--symbols", "60"),
         *("--fault", "list NEWUSDT"),
     ) as simulator:
-        url = json.loads(simulator.out.readline())["rest"]
+        url = json.loads(simulator.line())["rest"]
         rows = get(f"{url}/api/v3/exchangeInfo")["symbols"]
         assert {"BTCUSDT", "S0060USDT", "NEWUSDT"} <= {row["symbol"] for row in rows}
         assert len(get(f"{url}/api/v3/trades?symbol=S0060USDT")) > 50

@@ -399,7 +399,7 @@ def test_another_program_on_the_port_is_reported(body: bytes) -> None:
 
 def test_a_closed_pipe_ends_status_quietly() -> None:
     with answering() as (_, url), started("status", url, "-w", "--interval", "0.1") as process:
-        assert process.out.readline().startswith("fanout ")
+        assert process.line().startswith("fanout ")
         process.out.close()
         assert process.wait() == 0
         assert process.said[-1] == ""

@@ -97,7 +97,7 @@ def test_tail_and_a_watched_status_end_with_143() -> None:
         http = said[said.index("http") : said.index("/status")]
         for arguments in (("tail", url), ("status", "--watch", http)):
             with started(*arguments) as process:
-                process.out.readline()
+                process.line()
                 assert process.end(signal.SIGTERM) == 143, process.said
 
 

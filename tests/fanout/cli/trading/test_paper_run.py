@@ -85,7 +85,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> str:
             count, sides = 0, set[int]()
             while count < 400 or len(sides) < 2:
                 count += 1
-                report = json.loads(run.out.readline())
+                report = json.loads(run.line())
                 if report["type"] == "Fill":
                     sides.add(report["side"])
             assert run.end(signal.SIGINT) == 130
@@ -200,16 +200,19 @@ def test_a_run_that_is_started_again_goes_on_and_does_nothing_twice(
     assert not any(isinstance(each, Fill) for each in reports_of(place / "run" / file_name(3)))
 
 
+def orders_reported(place: Path) -> int:
+    return sum(isinstance(each, OrderReport) for each in reports_of(place / "run"))
+
+
 def test_a_run_goes_on_live_where_a_journal_ends(place: Path) -> None:
-    history = ("--from", f"journal://{place}/data", "--format", "json")
+    history = ("--from", f"journal://{place}/data")
     with (
         serving("journal", "--dir", str(place / "data")) as (_, url),
         trading(place, url, *history) as run,
     ):
         run.until_said("going on live at tcp://")
-        seen = 0
-        while seen < 50:
-            seen += "OrderReport" in run.out.readline()
+        before = orders_reported(place)
+        until(place, lambda _: orders_reported(place) > before + 50)
         assert run.end(signal.SIGTERM) == 143
     frozen = [
         each
