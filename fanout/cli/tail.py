@@ -19,6 +19,7 @@ from fanout.cli.formats import (
     text_line,
 )
 from fanout.cli.outcome import emit, exit_codes, say
+from fanout.cli.run_options import Follow
 from fanout.cli.source import Source, nats_client, told
 from fanout.cli.source_options import Address, takes_source
 from fanout.clients.outcomes import Disconnected, Restarted
@@ -48,10 +49,7 @@ def tail(
             min=0,
         ),
     ] = None,
-    follow: Annotated[
-        bool,
-        typer.Option("--follow/--no-follow", help="Wait for more at the end of a journal."),
-    ] = True,
+    follow: Follow = True,
     *,
     source: Source,
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fanout.cli.outcome import exit_codes
+from fanout.cli.run_options import Cpu, Follow, HttpHost, HttpPort
 from fanout.cli.source import Source
 from fanout.cli.source_options import takes_source
 from fanout.errors import UsageError
@@ -106,23 +107,10 @@ def run(
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="End after that many rows.", min=1)] = None,
-    follow: Annotated[
-        bool,
-        typer.Option("--follow/--no-follow", help="Wait for more at the end of a journal."),
-    ] = True,
-    http_port: Annotated[
-        int | None,
-        typer.Option(
-            help="Answer /metrics, /healthz, /readyz and /status there; 0 takes a free port.",
-            min=0,
-            max=65535,
-        ),
-    ] = None,
-    http_host: Annotated[
-        str | None,
-        typer.Option(help="Address to answer on. \\[default: 127.0.0.1]", show_default=False),
-    ] = None,
-    cpu: Annotated[int | None, typer.Option(help="Keep the process on this core.", min=0)] = None,
+    follow: Follow = True,
+    http_port: HttpPort = None,
+    http_host: HttpHost = None,
+    cpu: Cpu = None,
     *,
     source: Source,
 ) -> None:
