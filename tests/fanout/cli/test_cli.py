@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -371,14 +372,20 @@ def test_a_client_reconnects_to_a_restarted_service() -> None:
 
 
 def test_tail_resumes_at_the_position_of_another_tail() -> None:
+    def tail(limit: int, *options: str) -> list[dict[str, Any]]:
+        words = ("tail", url, "--format", "json", "--limit", str(limit), *options)
+        lines = map(json.loads, at_once(*words).stdout.splitlines())
+        return [each for each in lines if "seq" in each]
+
     with serving() as (_, url):
-        first = at_once("tail", url, "--limit", "5", "--format", "json").stdout.splitlines()
-        last = json.loads(first[-1])
-        place = f"{last['epoch_ns']}:{last['seq'] + 1}"
-        second = at_once("tail", url, "--limit", "5", "--format", "json", "--start", place)
-        oldest = at_once("tail", url, "--limit", "1", "--format", "json", "--start", "oldest")
-    assert json.loads(second.stdout.splitlines()[0])["seq"] == last["seq"] + 1
-    assert json.loads(oldest.stdout.splitlines()[0])["seq"] == 1
+        first = tail(5)
+        epoch_ns = first[0]["epoch_ns"]
+        second = tail(5, "--start", f"{epoch_ns}:{first[-1]['seq'] + 1}")
+        both = tail(10, "--start", f"{epoch_ns}:{first[0]['seq']}")
+        oldest, number_1 = (tail(1, "--start", each) for each in ("oldest", f"{epoch_ns}:1"))
+    assert both == first + second
+    assert oldest == number_1
+    assert oldest[0]["seq"] <= first[0]["seq"]
 
 
 def test_tail_can_select_market_trades_only() -> None:
