@@ -103,7 +103,7 @@ async def test_both_recorded_captures_come_through_whole_in_order_and_verbatim(
     paths = tuple(capture_path(name) for name in CAPTURES)
     simulator = await start(nursery, captures=paths, speed=None)
     target = "/public/stream?streams=btcusdt@trade/ethusdt@trade"
-    async with connect(simulator, target) as client:
+    async with connect(simulator, target, within_s=120) as client:
         received = [await client.get_message() for _ in range(35_389)]
         await simulator.finished.wait()
     assert received == recorded_frames(*paths)
