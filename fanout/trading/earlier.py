@@ -19,10 +19,14 @@ from fanout.trading.journal import Entry, JournalError, Started
 from fanout.trading.kill import KillCause, KillRecord, KillState
 from fanout.trading.reports import (
     AccountReport,
+    Fill,
     KillReport,
     Mark,
+    OrderReport,
+    PositionReport,
     QuoteReport,
     Report,
+    RiskDecision,
     Trust,
 )
 from fanout.trading.restart import Past
@@ -36,6 +40,9 @@ _UNITS: Final = (
     "contract_exponent",
     "type",
 )
+
+
+_OF_THE_EXCHANGE: Final = (OrderReport, Fill, PositionReport, RiskDecision)
 
 
 class Left:
@@ -52,24 +59,22 @@ class Left:
 
     def take(self, report: Report) -> None:
         """Take the next report of the symbol."""
+        if isinstance(report, _OF_THE_EXCHANGE):  # most of them
+            self.past.take(report)
+            return
         match report:
             case KillReport():
                 self.kill = _kill(self.kill, report)
             case AccountReport():
-                self.risk = RiskRecord(
-                    day=report.day,
-                    at_start=report.at_start,
-                    highest=report.highest,
-                    equity=report.equity,
-                )
+                self.risk = _risk(report)
             case QuoteReport():
                 self.quote = report
-            case _:
+            case Mark():
                 self.past.take(report)
-                if isinstance(report, Mark):
-                    self._mark = report
-                elif isinstance(report, Trust):
-                    self._trust = report
+                self._mark = report
+            case Trust():
+                self.past.take(report)
+                self._trust = report
 
     def export(self) -> SymbolRecord:
         """The same, for a checkpoint."""
@@ -88,6 +93,12 @@ def _kill(before: KillRecord, report: KillReport) -> KillRecord:
     # A switch latches some time after it was pulled: that time is kept.
     since_ns = before.since_ns if state is KillState.LATCHED else report.time_ns
     return KillRecord(state=state, cause=KillCause(report.cause), why=report.why, since_ns=since_ns)
+
+
+def _risk(report: AccountReport) -> RiskRecord:
+    return RiskRecord(
+        day=report.day, at_start=report.at_start, highest=report.highest, equity=report.equity
+    )
 
 
 class Earlier:

@@ -46,8 +46,9 @@ class Past:
 
     def take(self, report: Report) -> None:
         """Take the next report, of any symbol."""
-        self.time_ns = max(self.time_ns, report.time_ns)
-        if isinstance(report, OrderReport | Fill) and report.symbol == self.instrument.symbol:
+        if report.time_ns > self.time_ns:
+            self.time_ns = report.time_ns
+        if isinstance(report, _OF_ORDERS) and report.symbol == self.instrument.symbol:
             self._take(report)
 
     def export(self) -> SymbolRecord:
@@ -78,7 +79,7 @@ class Past:
         if order is not None:
             order.states[report.model] = report.state
             order.remaining[report.model] = report.remaining
-            if order.is_over:
+            if report.state.is_over and order.is_over:
                 del self.orders[order.order_id]
 
     def settle(self) -> list[OrderReport]:
@@ -94,6 +95,8 @@ class Past:
                 reports.append(order.turn(model, event, self.time_ns, why=why))
         return reports
 
+
+_OF_ORDERS: Final = (OrderReport, Fill)
 
 _ENDINGS: Final = {
     OrderState.NEW: (OrderEvent.REFUSE, "sent"),
