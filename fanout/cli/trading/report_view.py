@@ -49,10 +49,8 @@ def _head(figures: SymbolFigures) -> Iterator[str]:
         f"{moment_text(figures.last_ns)}, {span(figures.observed_s)}{starts}"
     )
     if figures.opened_ns is not None:
-        yield (
-            f"files of the journal from before {moment_text(figures.opened_ns)} are not there: "
-            "position, profit, realised and fees are those of the whole run, the rest is since then"
-        )
+        yield f"files of the journal from before {moment_text(figures.opened_ns)} are not there:"
+        yield "position, profit, realised and fees are of the whole run, the rest is since then"
     frozen = f"{figures.freezes:,}, for {span(figures.frozen_s)}" if figures.freezes else "none"
     yield f"{figures.quotes:,} changes of the quotes; freezes of fills: {frozen}"
     if figures.refusals:
