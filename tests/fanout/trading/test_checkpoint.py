@@ -10,11 +10,11 @@ from fanout.trading.checkpoint import Checkpoint, SymbolRecord
 from fanout.trading.earlier import Earlier
 from fanout.trading.floor import Floor
 from fanout.trading.journal import Entry, JournalError, decode, encode, entries
-from fanout.trading.kill import KillRecord, KillState
+from fanout.trading.kill import KillCause, KillState
 from fanout.trading.own_order import MODELS
 from fanout.trading.paper import PaperExchange
 from fanout.trading.position import Position, PositionRecord
-from fanout.trading.reports import AccountReport, Report
+from fanout.trading.reports import AccountReport, KillReport, Report
 from fanout.trading.standing import standing_of
 from tests.fanout.trading.test_floor import SETTINGS, STARTED, journal, plan, played, read, walk
 from tests.fanout.trading.test_properties import STEPS, WORLDS, Step
@@ -53,7 +53,7 @@ def test_a_restart_from_a_checkpoint_is_a_restart_from_all_lines(
     (one, ended), (other, also_ended) = (restored(each, old) for each in (whole, parts))
     assert also_ended == ended
     assert other.open_orders() == one.open_orders()
-    assert (other.now_ns, other.submit) != (0, None)
+    assert other.now_ns == one.now_ns
     for model in MODELS:
         positions = one.position("X", model), other.position("X", model)
         assert money_of_run(positions[0]) == money_of_run(positions[1])
@@ -156,5 +156,10 @@ def test_a_checkpoint_is_the_second_line_and_no_other() -> None:
         list(entries(lines, "a file"))
 
 
-def test_a_kill_that_is_under_way_is_in_the_checkpoint() -> None:
-    assert KillRecord() == Earlier.of([STARTED]).checkpoint().symbols[0].kill
+def test_a_kill_that_is_under_way_goes_on_behind_a_checkpoint() -> None:
+    past = read(journal())
+    states = [each.state if isinstance(each, KillReport) else "" for each in past]
+    parts = Earlier.of(through_a_file(Earlier.of(past[: states.index("cancelling") + 1])))
+    (desk,) = Floor(SETTINGS, [plan()], parts).desks
+    assert desk.kill.export().cause is KillCause.COMMAND
+    assert not desk.kill.is_armed

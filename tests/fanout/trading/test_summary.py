@@ -263,6 +263,18 @@ def test_without_the_oldest_files_the_other_figures_are_of_what_is_there() -> No
     assert [each.count + each.unobserved for each in model.adverse] == [2, 2, 2]
 
 
+def test_figures_say_from_when_on_they_are_though_nothing_was_filled_before() -> None:
+    run = Run().mark(99, 101, 0).next_file().mark(98, 100, 1_000).forget(1)
+    assert run.of_symbol().opened_ns == run.ns - S
+
+
+def test_an_order_that_is_acknowledged_while_it_is_cancelled_counts_once() -> None:
+    run = Run().mark(99, 101, 0).order(1, BUY, 10, event=OrderEvent.SEND, state=OrderState.SENT)
+    run.order(1, BUY, 10, event=OrderEvent.ASK_CANCEL, state=OrderState.CANCELLING).next_file()
+    run.order(1, BUY, 10, 5, state=OrderState.CANCELLING).forget(1)
+    assert (run.of_model().orders.whole, run.of_model().bought.whole) == ("1", "10")
+
+
 def test_a_fill_right_behind_a_checkpoint_meets_the_mid_before_it() -> None:
     run = long_run().next_file().fill(1, BUY, 100, 2, 2_500).forget(1)
     model = run.of_model()
