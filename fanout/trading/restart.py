@@ -61,9 +61,11 @@ class Past:
             orders=tuple(map(_record_of, self.orders.values())),
         )
 
-    def use(self, instrument: Instrument) -> None:
-        """Go on with an instrument in the same units, whose tick or lot may be another."""
+    def use(self, instrument: Instrument, ended_ns: int) -> None:
+        """Go on with an instrument in the same units, whose tick or lot may be another, after a run
+        that ended at a time: its newest report may be of another symbol."""
         self.instrument = instrument
+        self.time_ns = max(self.time_ns, ended_ns)
         for each in self.positions:
             each.instrument = instrument
 
