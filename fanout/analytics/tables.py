@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from fanout.analytics.durations import LONGEST_NS, duration_ns, duration_text
 from fanout.analytics.errors import AnalyticsError
+from fanout.analytics.sizes import size_bytes, size_text
 
 T = TypeVar("T")
 
@@ -134,6 +135,21 @@ class Table:
             limits = f"{duration_text(least_ns)} to {duration_text(LONGEST_NS)}"
             raise self.fault(key, f"too short: {limits}", value)
         return ns
+
+    def size(self, key: str, default: T, low: int, high: int) -> int | T:
+        """A size in bytes, in low..high."""
+        if not self.has(key):
+            return default
+        value = self._values[key]
+        if not isinstance(value, str):
+            raise self.fault(key, 'no unit: write "64MiB"')
+        try:
+            size = size_bytes(value)
+        except ValueError as error:
+            raise self.fault(key, str(error)) from None
+        if not low <= size <= high:
+            raise self.fault(key, f"{size_text(low)} to {size_text(high)}")
+        return size
 
     def several(self, key: str, of: Callable[[str, object], T], most: int) -> tuple[T, ...] | None:
         """The items of a list, each made by `of` from the key and the item; None without one."""

@@ -28,6 +28,7 @@
 
     [system]
     journal = "paper"
+    keep-bytes = "10GiB"            # of the journal; none of it is removed without
     log-level = "info"
 
 Numbers are decimals until the instrument is known: `fanout.trading.plans` makes integers of them,
@@ -53,10 +54,17 @@ from fanout.trading.limits import Check
 from fanout.trading.money import FEE_DIGITS
 from fanout.trading.orders import Latencies
 from fanout.trading.queues import Model, Weight
-from fanout.trading.settings import ExchangeSettings
+from fanout.trading.settings import ExchangeSettings, JournalSettings
 
 MAX_SYMBOLS: Final = 64
 """Limit of the symbols of a run. A desk takes some 10 us for each of its records."""
+
+MIN_SEGMENT_BYTES: Final = 1024 * 1024
+"""Limit of a file of the journal. One has to hold the settings and a checkpoint of all symbols."""
+
+MAX_BYTES: Final = 2**50
+
+MIN_SYNC_NS: Final = 10_000_000
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -111,6 +119,8 @@ class SystemConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What has no effect on the orders."""
 
     journal: str = DEFAULT_JOURNAL
+    kept: JournalSettings = JournalSettings()
+    """How that is kept."""
     kill_file: str | None = None
     """Besides `kill` in the journal's directory."""
     log_level: str | None = None
@@ -410,6 +420,7 @@ def _system(table: Table | None, source: str, log_level: str) -> SystemConfig:
     table.has("log-level")
     config = SystemConfig(
         journal=table.text("journal", DEFAULT_JOURNAL),
+        kept=_kept(table),
         kill_file=table.text("kill-file") or None,
         log_level=level,
         http_port=table.whole("http-port", None, 0, 65_535),
@@ -421,6 +432,20 @@ def _system(table: Table | None, source: str, log_level: str) -> SystemConfig:
     )
     table.close()
     return config
+
+
+def _kept(table: Table) -> JournalSettings:
+    default = JournalSettings()
+    segment_bytes = table.size("segment-bytes", default.segment_bytes, MIN_SEGMENT_BYTES, MAX_BYTES)
+    keep_bytes = default.keep_bytes
+    if table.raw("keep-bytes") != _NONE:
+        # The newest file may grow to its limit, and the one before is there until it has begun.
+        keep_bytes = table.size("keep-bytes", keep_bytes, 2 * segment_bytes, MAX_BYTES)
+    return JournalSettings(
+        segment_bytes=segment_bytes,
+        keep_bytes=keep_bytes,
+        sync_ns=table.duration("sync", default.sync_ns, least_ns=MIN_SYNC_NS),
+    )
 
 
 def _require_consistent(config: PaperConfig) -> None:

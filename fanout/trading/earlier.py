@@ -1,7 +1,8 @@
 """What earlier starts of a run have left, by its journal: read once, entry by entry.
 
 Little of it is kept, however long the journal is: positions, the orders that are not over, and the
-newest state of each kill switch, account and quote.
+newest state of each kill switch, account and quote. So little fits in a line: `checkpoint` gives
+all of it, and an `Earlier` that takes that line is the same again.
 """
 
 from __future__ import annotations
@@ -9,11 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, Self
 
+from msgspec.structs import replace
+
 from fanout.protocol.instrument import Instrument
+from fanout.trading.checkpoint import Checkpoint, SymbolRecord
 from fanout.trading.errors import LimitsError
-from fanout.trading.journal import Entry, Started
+from fanout.trading.journal import Entry, JournalError, Started
 from fanout.trading.kill import KillCause, KillRecord, KillState
-from fanout.trading.reports import AccountReport, KillReport, QuoteReport, Report
+from fanout.trading.reports import (
+    AccountReport,
+    Fill,
+    KillReport,
+    Mark,
+    OrderReport,
+    PositionReport,
+    QuoteReport,
+    Report,
+    RiskDecision,
+    Trust,
+)
 from fanout.trading.restart import Past
 from fanout.trading.risk import RiskRecord
 
@@ -27,32 +42,50 @@ _UNITS: Final = (
 )
 
 
-class Left:
-    """What is left of one symbol."""
+_OF_THE_EXCHANGE: Final = (OrderReport, Fill, PositionReport, RiskDecision)
 
-    def __init__(self, instrument: Instrument) -> None:
-        self.past = Past(instrument)
-        self.kill = KillRecord()
-        self.risk: RiskRecord | None = None
+
+class Left:
+    """What is left of one symbol, from a checkpoint on, where there is one."""
+
+    def __init__(self, instrument: Instrument, record: SymbolRecord | None = None) -> None:
+        self.past = Past(instrument, record=record)
+        self.kill = KillRecord() if record is None else record.kill
+        self.risk: RiskRecord | None = None if record is None else record.risk
         """None if nothing was reported of it."""
-        self.quote: QuoteReport | None = None
+        self.quote: QuoteReport | None = None if record is None else record.quote
+        self._mark: Mark | None = None if record is None else record.mark
+        self._trust: Trust | None = None if record is None else record.trust
 
     def take(self, report: Report) -> None:
         """Take the next report of the symbol."""
+        if isinstance(report, _OF_THE_EXCHANGE):  # most of them
+            self.past.take(report)
+            return
         match report:
             case KillReport():
                 self.kill = _kill(self.kill, report)
             case AccountReport():
-                self.risk = RiskRecord(
-                    day=report.day,
-                    at_start=report.at_start,
-                    highest=report.highest,
-                    equity=report.equity,
-                )
+                self.risk = _risk(report)
             case QuoteReport():
                 self.quote = report
-            case _:
+            case Mark():
                 self.past.take(report)
+                self._mark = report
+            case Trust():
+                self.past.take(report)
+                self._trust = report
+
+    def export(self) -> SymbolRecord:
+        """The same, for a checkpoint."""
+        return replace(
+            self.past.export(),
+            kill=self.kill,
+            risk=self.risk,
+            quote=self.quote,
+            mark=self._mark,
+            trust=self._trust,
+        )
 
 
 def _kill(before: KillRecord, report: KillReport) -> KillRecord:
@@ -60,6 +93,12 @@ def _kill(before: KillRecord, report: KillReport) -> KillRecord:
     # A switch latches some time after it was pulled: that time is kept.
     since_ns = before.since_ns if state is KillState.LATCHED else report.time_ns
     return KillRecord(state=state, cause=KillCause(report.cause), why=report.why, since_ns=since_ns)
+
+
+def _risk(report: AccountReport) -> RiskRecord:
+    return RiskRecord(
+        day=report.day, at_start=report.at_start, highest=report.highest, equity=report.equity
+    )
 
 
 class Earlier:
@@ -90,11 +129,29 @@ class Earlier:
                 if each.symbol not in self._left:
                     self._left[each.symbol] = Left(each)
             return
+        if isinstance(entry, Checkpoint):
+            self._go_on(entry)
+            return
         if entry.time_ns > self.newest_ns:
             self.newest_ns = entry.time_ns
         left = self._left.get(entry.symbol)
         if left is not None:
             left.take(entry)
+
+    def _go_on(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint: what was taken before it makes no difference. Raises
+        `JournalError`."""
+        self.newest_ns = checkpoint.time_ns
+        for each in checkpoint.symbols:
+            instrument = self._instruments.get(each.symbol)
+            if instrument is None:
+                raise JournalError(f"the checkpoint has {each.symbol}, which is not traded")
+            self._left[each.symbol] = Left(instrument, each)
+
+    def checkpoint(self) -> Checkpoint:
+        """All of it, for the next file."""
+        symbols = tuple(each.export() for each in self._left.values())
+        return Checkpoint(time_ns=self.newest_ns, symbols=symbols)
 
     def left_of(self, symbol: str) -> Left | None:
         """What is left of a symbol; None if it was not traded."""

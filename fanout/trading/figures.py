@@ -20,10 +20,13 @@ class Ratio(msgspec.Struct, frozen=True):
 
 
 class ProfitParts(msgspec.Struct, frozen=True, kw_only=True):
-    """Profit in `currency`. `total` = `spread` + `inventory` - `fees` = `realised` + `unrealised` -
-    `fees`. See `profit`."""
+    """Profit in `currency`. `total` = `opening` + `spread` + `inventory` - `fees` = `realised` +
+    `unrealised` - `fees`. See `profit`. `opening` is 0 if the figures begin with the run. Else it
+    is what had been realised and was unrealised when they begin; `fees` and `realised` are those
+    of the whole run all the same."""
 
     currency: str
+    opening: str
     spread: str
     inventory: str
     fees: str
@@ -89,6 +92,7 @@ class ModelPoint(msgspec.Struct, frozen=True, kw_only=True):
     """A model at a moment: the position, the parts of the profit so far, and the drawdown."""
 
     position: str
+    opening: str
     spread: str
     inventory: str
     fees: str
@@ -119,6 +123,10 @@ class FillPoint(msgspec.Struct, frozen=True, kw_only=True):
 class SymbolFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one symbol.
 
+    `opened_ns` is the time of the checkpoint with which they begin, where files before it are not
+    there; None if they begin with the run. Then position, profit, realised profit and fees are
+    those of the whole run, and everything else is from that time on.
+
     `observed_s` is the time between reports, without the time between two starts. `refusals` count
     how often a limit began to refuse orders, by limit. `freezes` is how often fills were frozen,
     `frozen_s` for how long. `over_time` are at most `points.MAX_POINTS` moments, evenly spread, and
@@ -127,6 +135,7 @@ class SymbolFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     venue: str
     symbol: str
+    opened_ns: int | None
     starts: int
     first_ns: int
     last_ns: int

@@ -100,7 +100,7 @@ class Floor:
             exchange, symbol = self.exchanges[plan.stream], plan.instrument.symbol
             left = earlier.left_of(symbol)
             if left is not None:
-                left.past.use(plan.instrument)
+                left.past.use(plan.instrument, earlier.newest_ns)
                 said += exchange.adopt(left.past)
             desk = Desk(
                 exchange,

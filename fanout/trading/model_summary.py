@@ -8,11 +8,12 @@ from typing import Final
 from fanout.protocol.constants import Side
 from fanout.protocol.fixedpoint import to_text
 from fanout.protocol.instrument import Instrument
+from fanout.trading.checkpoint import OrderRecord, SymbolRecord
 from fanout.trading.errors import TradingError
 from fanout.trading.figures import ModelFigures, ModelPoint, Move, ProfitParts, Ratio
 from fanout.trading.marks import HORIZONS_NS
 from fanout.trading.moves import Horizon, Moves
-from fanout.trading.orders import OrderEvent
+from fanout.trading.orders import OrderEvent, OrderState
 from fanout.trading.profit import Profit
 from fanout.trading.queues import Model
 from fanout.trading.reports import Fill, OrderReport
@@ -26,22 +27,50 @@ class SummaryError(TradingError):
 
 
 class ModelSummary:
-    """One fill model so far. Times are ns."""
+    """One fill model so far, from a checkpoint on, where there is one. `twice_mid` is the mid
+    then, 0 where it is not known. Times are ns."""
 
-    def __init__(self, model: Model, instrument: Instrument) -> None:
-        self.profit = Profit(instrument)
+    def __init__(
+        self,
+        model: Model,
+        instrument: Instrument,
+        record: SymbolRecord | None = None,
+        twice_mid: int = 0,
+    ) -> None:
+        opened = None if record is None else record.positions[model]
+        self.profit = Profit(instrument, opened, twice_mid)
         self.drawdown = self.max_drawdown = 0
         self._model = model
         self._instrument = instrument
-        self._highest = 0
+        self._opened = position = self.profit.position.export()
+        """The position with which the figures begin."""
+        self._highest = self.profit.total if opened is None or twice_mid else None
+        """None until the position of a checkpoint has met a mid."""
         self._max_drawdown_ns: int | None = None
         self._open: dict[int, bool] = {}
         """The orders that work, and whether a part of each was filled."""
         self._acknowledged = self._touched = self._takers = self._turnover = 0
         self._quoted = {Side.BID: 0, Side.ASK: 0}
-        self._longest = self._shortest = self._held_ns = 0
+        self._longest = self._shortest = position.quantity
+        self._held_ns = 0
         self._edge = Moves(instrument.price_exponent)
         self._horizons = [Horizon(each, instrument.price_exponent) for each in HORIZONS_NS]
+        for order in () if record is None else record.orders:
+            self._take_over(order)
+
+    def _take_over(self, order: OrderRecord) -> None:
+        """Count what is left of an order that works already."""
+        if order.states[self._model] in (OrderState.OPEN, OrderState.CANCELLING):
+            self._acknowledge(order.order_id, order.request.side, order.remaining[self._model])
+
+    def _acknowledge(self, order_id: int, side: Side, quantity: int) -> None:
+        self._acknowledged += 1
+        self._quoted[side] += quantity
+        self._open[order_id] = False
+
+    def follows(self, record: SymbolRecord) -> bool:
+        """Whether a checkpoint goes on from here."""
+        return self.profit.position.export() == record.positions[self._model]
 
     # What comes in.
 
@@ -52,10 +81,8 @@ class ModelSummary:
 
     def order(self, report: OrderReport) -> None:
         """Something happened to an order."""
-        if report.event is OrderEvent.ACKNOWLEDGE:
-            self._acknowledged += 1
-            self._quoted[report.side] += report.quantity
-            self._open[report.order_id] = False
+        if report.event is OrderEvent.ACKNOWLEDGE and report.order_id not in self._open:
+            self._acknowledge(report.order_id, report.side, report.quantity)
         if report.state.is_over:
             self._open.pop(report.order_id, None)
 
@@ -108,7 +135,7 @@ class ModelSummary:
 
     def _look(self, time_ns: int) -> None:
         total = self.profit.total
-        self._highest = max(self._highest, total)
+        self._highest = total if self._highest is None else max(self._highest, total)
         self.drawdown = self._highest - total
         if self.drawdown > self.max_drawdown:
             self.max_drawdown, self._max_drawdown_ns = self.drawdown, time_ns
@@ -121,6 +148,7 @@ class ModelSummary:
         profit, text = self.profit, self.profit.position.money.text
         return ModelPoint(
             position=self._quantity(profit.position.quantity),
+            opening=text(profit.opening),
             spread=text(profit.spread),
             inventory=text(profit.inventory),
             fees=text(profit.position.fees),
@@ -131,15 +159,16 @@ class ModelSummary:
     def figures(self, observed_ns: int) -> ModelFigures:
         """All of it. `observed_ns` is how long the run has lasted."""
         position, text = self.profit.position, self.profit.position.money.text
+        opened = self._opened
         return ModelFigures(
             model=self._model.name.lower(),
             profit=self._parts(),
-            fills=position.fills,
+            fills=position.fills - opened.fills,
             taker_fills=self._takers,
             unmarked_fills=self.profit.unmarked,
             orders=_ratio(self._touched, self._acknowledged, 0),
-            bought=self._filled(position.bought, Side.BID),
-            sold=self._filled(position.sold, Side.ASK),
+            bought=self._filled(position.bought - opened.bought, Side.BID),
+            sold=self._filled(position.sold - opened.sold, Side.ASK),
             position=self._quantity(position.quantity),
             longest=self._quantity(self._longest),
             shortest=self._quantity(self._shortest),
@@ -159,6 +188,7 @@ class ModelSummary:
         money = profit.position.money
         return ProfitParts(
             currency=money.currency,
+            opening=money.text(profit.opening),
             spread=money.text(profit.spread),
             inventory=money.text(profit.inventory),
             fees=money.text(profit.position.fees),

@@ -17,13 +17,28 @@ unrealised profit always add up to what the fills paid and what is held, to the 
 
 from __future__ import annotations
 
+import msgspec
+
 from fanout.protocol.constants import Side
 from fanout.protocol.instrument import Instrument
 from fanout.trading.money import money_of, nearest
 
 
+class PositionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A position as it outlives a restart: what `Position` has, and `cost`, the worth of the open
+    quantity when it was opened."""
+
+    quantity: int = 0
+    cost: int = 0
+    realised: int = 0
+    fees: int = 0
+    bought: int = 0
+    sold: int = 0
+    fills: int = 0
+
+
 class Position:
-    """The position in one instrument, from flat.
+    """The position in one instrument, from flat, or from a `record`.
 
     `quantity` is positive when long, at the instrument's exponent. `realised` and `fees` are
     amounts at `money.exponent`; `fees` is positive for what was paid. `bought` and `sold` are the
@@ -42,17 +57,30 @@ class Position:
         "sold",
     )
 
-    def __init__(self, instrument: Instrument) -> None:
+    def __init__(self, instrument: Instrument, record: PositionRecord | None = None) -> None:
+        record = PositionRecord() if record is None else record
         self.instrument = instrument
         self.money = money_of(instrument)
-        self.quantity = self.bought = self.sold = 0
-        self.realised = self.fees = self.fills = 0
-        self._cost = 0
+        self.quantity, self.bought, self.sold = record.quantity, record.bought, record.sold
+        self.realised, self.fees, self.fills = record.realised, record.fees, record.fills
+        self._cost = record.cost
         """The worth of the open quantity when it was opened."""
 
     def __repr__(self) -> str:
         held = self.instrument.quantity_text(self.quantity)
         return f"<Position {held} {self.instrument.symbol}>"
+
+    def export(self) -> PositionRecord:
+        """The position, for a file."""
+        return PositionRecord(
+            quantity=self.quantity,
+            cost=self._cost,
+            realised=self.realised,
+            fees=self.fees,
+            bought=self.bought,
+            sold=self.sold,
+            fills=self.fills,
+        )
 
     def fill(self, side: Side, price: int, quantity: int, fee: int = 0) -> int:
         """Book a fill of a positive quantity. Returns what it realised, without the fee."""

@@ -1,6 +1,7 @@
 """A run that goes on after a restart: positions and orders come back from its own reports.
 
-Positions come back to the last digit: the fills are booked again. An order that was OPEN works
+Positions come back to the last digit: they stand in the newest checkpoint, and the fills behind it
+are booked again. An order that was OPEN works
 again with what is left of it. Nobody knows what was traded meanwhile, so all that the first book
 displays at its price is in front of it. One whose cancel was on its way is CANCELLED, and one that
 was not acknowledged is REFUSED. Reports may end anywhere: a model whose report is missing never had
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from fanout.protocol.instrument import Instrument
+from fanout.trading.checkpoint import OrderRecord, SymbolRecord
 from fanout.trading.orders import OrderEvent, OrderRequest, OrderState
 from fanout.trading.own_order import MODELS, OwnOrder
 from fanout.trading.position import Position
@@ -20,27 +22,50 @@ from fanout.trading.reports import Fill, OrderReport, Report
 
 
 class Past:
-    """What the reports of a run say of one symbol. `last_id` is the newest number of an order,
-    `time_ns` the time of the newest report."""
+    """What the reports of a run say of one symbol, from a checkpoint on, where there is one.
+    `last_id` is the newest number of an order, `time_ns` the time of the newest report."""
 
-    def __init__(self, instrument: Instrument, reports: Iterable[Report] = ()) -> None:
+    def __init__(
+        self,
+        instrument: Instrument,
+        reports: Iterable[Report] = (),
+        *,
+        record: SymbolRecord | None = None,
+    ) -> None:
         self.instrument = instrument
         self.positions = [Position(instrument) for _ in MODELS]
         self.orders: dict[int, OwnOrder] = {}
         """Those that are not over."""
         self.last_id = self.time_ns = 0
+        if record is not None:
+            self.positions = [Position(instrument, each) for each in record.positions]
+            self.orders = {each.order_id: _order_of(each) for each in record.orders}
+            self.last_id, self.time_ns = record.last_id, record.time_ns
         for report in reports:
             self.take(report)
 
     def take(self, report: Report) -> None:
         """Take the next report, of any symbol."""
-        self.time_ns = max(self.time_ns, report.time_ns)
-        if isinstance(report, OrderReport | Fill) and report.symbol == self.instrument.symbol:
+        if report.time_ns > self.time_ns:
+            self.time_ns = report.time_ns
+        if isinstance(report, _OF_ORDERS) and report.symbol == self.instrument.symbol:
             self._take(report)
 
-    def use(self, instrument: Instrument) -> None:
-        """Go on with an instrument in the same units, whose tick or lot may be another."""
+    def export(self) -> SymbolRecord:
+        """The same, for a file."""
+        return SymbolRecord(
+            symbol=self.instrument.symbol,
+            last_id=self.last_id,
+            time_ns=self.time_ns,
+            positions=tuple(each.export() for each in self.positions),
+            orders=tuple(map(_record_of, self.orders.values())),
+        )
+
+    def use(self, instrument: Instrument, ended_ns: int) -> None:
+        """Go on with an instrument in the same units, whose tick or lot may be another, after a run
+        that ended at a time: its newest report may be of another symbol."""
         self.instrument = instrument
+        self.time_ns = max(self.time_ns, ended_ns)
         for each in self.positions:
             each.instrument = instrument
 
@@ -56,7 +81,7 @@ class Past:
         if order is not None:
             order.states[report.model] = report.state
             order.remaining[report.model] = report.remaining
-            if order.is_over:
+            if report.state.is_over and order.is_over:
                 del self.orders[order.order_id]
 
     def settle(self) -> list[OrderReport]:
@@ -72,6 +97,8 @@ class Past:
                 reports.append(order.turn(model, event, self.time_ns, why=why))
         return reports
 
+
+_OF_ORDERS: Final = (OrderReport, Fill)
 
 _ENDINGS: Final = {
     OrderState.NEW: (OrderEvent.REFUSE, "sent"),
@@ -91,3 +118,19 @@ def _order(report: OrderReport) -> OwnOrder:
         time_in_force=report.time_in_force,
     )
     return OwnOrder(report.order_id, request, report.time_ns)
+
+
+def _record_of(order: OwnOrder) -> OrderRecord:
+    return OrderRecord(
+        order_id=order.order_id,
+        request=order.request,
+        sent_ns=order.sent_ns,
+        states=tuple(order.states),
+        remaining=tuple(order.remaining),
+    )
+
+
+def _order_of(record: OrderRecord) -> OwnOrder:
+    order = OwnOrder(record.order_id, record.request, record.sent_ns)
+    order.states, order.remaining = list(record.states), list(record.remaining)
+    return order

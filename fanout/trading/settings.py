@@ -32,3 +32,13 @@ class ExchangeSettings(msgspec.Struct, frozen=True, kw_only=True):
         for name, rate in (("maker", self.maker_fee), ("taker", self.taker_fee)):
             if abs(rate) > _WHOLE_VALUE:
                 raise LimitsError(f"the {name} fee of {rate:,} exceeds the value, {_WHOLE_VALUE:,}")
+
+
+class JournalSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the journal of a run is kept. A file ends at `segment_bytes` at the latest. The oldest
+    ones beyond `keep_bytes` are removed, None keeps all. What was written is put on the disk every
+    `sync_ns`."""
+
+    segment_bytes: int = 64 * 1024 * 1024
+    keep_bytes: int | None = None
+    sync_ns: int = 1_000_000_000

@@ -8,7 +8,8 @@
 Both fill models stand side by side, as a bracket around the truth: `figures` has the values and
 their meaning. The mids come from the marks in the journal (`marks`), so the market data is not
 needed. A run that was started several times is one run: positions go on, and the time between two
-starts counts nowhere.
+starts counts nowhere. Where the oldest files are not there, the figures begin with the checkpoint
+of the oldest one that is, and its position and profit.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from collections import Counter
 from fractions import Fraction
 from typing import Final
 
+from msgspec.structs import replace
+
 from fanout.protocol.constants import Side
 from fanout.protocol.fixedpoint import to_text
 from fanout.protocol.instrument import Instrument
+from fanout.trading.checkpoint import Checkpoint, SymbolRecord
 from fanout.trading.figures import FillPoint, Kill, RunFigures, SymbolFigures, TimePoint
 from fanout.trading.journal import Entry, Started
 from fanout.trading.kill import KillState
@@ -48,13 +52,22 @@ OTHER: Final = "strategy"
 
 
 class SymbolSummary:
-    """One symbol of a run, so far."""
+    """One symbol of a run, so far. With a `record` it begins with a checkpoint, of `opened_ns`."""
 
-    def __init__(self, venue: str, instrument: Instrument) -> None:
+    def __init__(
+        self,
+        venue: str,
+        instrument: Instrument,
+        record: SymbolRecord | None = None,
+        *,
+        opened_ns: int = 0,
+    ) -> None:
         self.instrument = instrument
+        self._record = record
         self._venue = venue
         self._starts = 0
-        self._first_ns = self._last_ns = self._observed_ns = 0
+        self._first_ns = self._last_ns = self._opened_ns = opened_ns
+        self._observed_ns = 0
         self._is_running = False
         """Whether a report of this start has come."""
         self._twice_mid = 0
@@ -62,10 +75,13 @@ class SymbolSummary:
         self._quoted: QuoteReport | None = None
         self._quotes = self._freezes = self._frozen_ns = 0
         self._frozen_since_ns: int | None = None
-        self._is_killed = False
+        self._is_killed = record is not None and record.kill.state is not KillState.ARMED
         self._refusals: Counter[str] = Counter()
         self._kills: list[Kill] = []
-        self._models = {model: ModelSummary(model, instrument) for model in MODELS}
+        twice_mid = 0 if record is None or record.mark is None else _twice_mid(record.mark)
+        self._models = {
+            model: ModelSummary(model, instrument, record, twice_mid) for model in MODELS
+        }
         self._points: Points[TimePoint] = Points()
         self._fills = {
             (model, side): Points[FillPoint](MAX_FILLS) for model in MODELS for side in Side
@@ -78,6 +94,21 @@ class SymbolSummary:
         self._is_running = False
         self._twice_mid = 0
         self._quoted = None
+
+    def go_on(self) -> None:
+        """The run was started before the checkpoint with which this begins."""
+        record = self._record
+        assert record is not None, "it begins with one"
+        self._is_running = True
+        self._quoted = record.quote
+        if record.mark is not None:
+            self._twice_mid = _twice_mid(record.mark)
+        if record.trust is not None:
+            self._trust(replace(record.trust, time_ns=self._last_ns))
+
+    def follows(self, record: SymbolRecord) -> bool:
+        """Whether a checkpoint goes on from here."""
+        return all(each.follows(record) for each in self._models.values())
 
     def end(self) -> None:
         """There is nothing more of this start."""
@@ -124,9 +155,8 @@ class SymbolSummary:
     def _mark(self, mark: Mark) -> None:
         for each in self._models.values():
             each.settle(mark.since_ns, self._twice_mid)
-        self._twice_mid = 0
-        if mark.bid is not None and mark.ask is not None and mark.bid + mark.ask > 0:
-            self._twice_mid = mark.bid + mark.ask
+        self._twice_mid = _twice_mid(mark)
+        if self._twice_mid:
             for each in self._models.values():
                 each.mark(self._twice_mid, mark.time_ns)
 
@@ -184,6 +214,7 @@ class SymbolSummary:
         return SymbolFigures(
             venue=self._venue,
             symbol=self.instrument.symbol,
+            opened_ns=None if self._record is None else self._opened_ns,
             starts=self._starts,
             first_ns=self._first_ns,
             last_ns=self._last_ns,
@@ -209,6 +240,7 @@ class RunSummary:
 
     def __init__(self) -> None:
         self._started: Started | None = None
+        self._files = 0
         self._symbols: dict[str, SymbolSummary] = {}
 
     def take(self, entry: Entry) -> None:
@@ -216,17 +248,38 @@ class RunSummary:
         if isinstance(entry, Started):
             self._start(entry)
             return
+        if isinstance(entry, Checkpoint):
+            self._go_on(entry)
+            return
         summary = self._symbols.get(entry.symbol)
         if summary is None:
-            raise SummaryError(f"{entry.symbol} is reported, and the run does not trade it")
+            raise _untraded(entry.symbol)
         summary.take(entry)
 
     def _start(self, started: Started) -> None:
         self._started = started
+        self._files += 1
         for each in started.instruments:
             known = self._symbols.setdefault(each.symbol, SymbolSummary(started.venue, each))
             _require_same(known.instrument, each)
-            known.start()
+            if started.part == 1 or self._files == 1:
+                known.start()
+
+    def _go_on(self, checkpoint: Checkpoint) -> None:
+        """Begin with a checkpoint unless the files before it are there, all of them."""
+        assert self._started is not None, "its line is the first"
+        is_first = self._files == 1
+        for record in checkpoint.symbols:
+            known = self._symbols.get(record.symbol)
+            if known is None:
+                raise _untraded(record.symbol)
+            if is_first or not known.follows(record):
+                self._symbols[record.symbol] = opened = SymbolSummary(
+                    self._started.venue, known.instrument, record, opened_ns=checkpoint.time_ns
+                )
+                opened.start()
+                if self._started.part > 1:
+                    opened.go_on()
 
     def figures(self) -> RunFigures:
         """All of it. Raises `SummaryError` where nothing was reported."""
@@ -240,6 +293,17 @@ class RunSummary:
             settings=self._started.settings,
             symbols=tuple(each.figures() for each in self._symbols.values()),
         )
+
+
+def _untraded(symbol: str) -> SummaryError:
+    return SummaryError(f"{symbol} is reported, and the run does not trade it")
+
+
+def _twice_mid(mark: Mark) -> int:
+    """The mid in half units of the price, 0 where there is none."""
+    if mark.bid is None or mark.ask is None:
+        return 0
+    return max(mark.bid + mark.ask, 0)
 
 
 def _require_same(known: Instrument, now: Instrument) -> None:

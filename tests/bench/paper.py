@@ -29,6 +29,10 @@ Other programs on the machine make these times worse.
 A queue and a pool. What a bounded queue between two threads and a pool of orders would take, beside
 a call in one thread and a frozen order made anew. `docs/trading.md` draws the conclusion.
 
+A restart. Workload: a million lines of the journal of a run (`paper_parts/restart.py`), in files of
+the usual size, and in one file without a checkpoint. The figure is the CPU time until the state is
+known. A report written is its CPU time where twenty are written at once.
+
 Goals: 250 ns for a quote; 300,000 records a second from the journal; 99 of 100 new quotes within
 2 ms of the socket.
 """
@@ -48,7 +52,7 @@ from tests.bench.book import best, ratio
 from tests.bench.books_parts.market import MARGIN_S, Market, dealt
 from tests.bench.broadcast.children import Child, running
 from tests.bench.measure import WORK_CORE, in_rounds, start
-from tests.bench.paper_parts import queues, rival
+from tests.bench.paper_parts import queues, restart, rival
 from tests.bench.paper_parts.live import STREAMS, Quoted, quotes_of
 from tests.bench.paper_parts.quoting import MADE, STRATEGIES, Quoting
 from tests.bench.paper_parts.recorded import kept, stream
@@ -72,6 +76,7 @@ TEN: Final = "ten orders, both models, from the journal"
 EMPTY: Final = "without orders"
 DECODED: Final = "decoding alone"
 HURRIED: Final = "at four times its pace"
+RESTART: Final = "a restart, a million lines"
 RIVAL: Final = "hftbacktest, ten orders, one model"
 
 
@@ -84,6 +89,7 @@ class Dose(msgspec.Struct, frozen=True, kw_only=True):
     burst_s: float = BURST_S
     live_rounds: int = 3
     handed: int = 50_000
+    lines: int = 1_000_000
     alone: int = 500
 
 
@@ -95,6 +101,7 @@ SMALL: Final = Dose(
     burst_s=2.0,
     live_rounds=1,
     handed=1_000,
+    lines=1_000,
     alone=20,
 )
 
@@ -103,7 +110,7 @@ def run(*, small: bool) -> list[Row | Absent]:
     """See `tests.bench.report.Stage`."""
     dose = SMALL if small else WHOLE
     rows: list[Row | Absent] = [*_quote_rows(dose), *_replay_rows(dose)]
-    rows += [*_live_rows(dose), *_queue_rows(dose)]
+    rows += [*_live_rows(dose), *_queue_rows(dose), *_restart_rows(dose)]
     if not twin.is_compiled:
         why = "fanout.trading.strategies._quotes is not built, or switched off"
         rows.append(Absent(COMPILED, why))
@@ -219,3 +226,22 @@ def _queue_rows(dose: Dose) -> list[Row]:
     }
     samples = in_rounds(ways, min(dose.rounds, 3), warm_up=False)
     return [best(name, of, "ns") for name, of in samples.items()]
+
+
+# A restart.
+
+
+def _restart_rows(dose: Dose) -> list[Row]:
+    reports = restart.reports_of(dose.seconds)
+    with tempfile.TemporaryDirectory() as name:
+        segments = restart.in_segments(Path(name, "segments"), reports, dose.lines)
+        whole = restart.in_one_file(Path(name, "whole"), reports, dose.lines)
+        ways = {
+            RESTART: partial(restart.restarted_s, segments),
+            f"{RESTART}, without a checkpoint": partial(restart.restarted_s, whole),
+        }
+        samples = in_rounds(ways, min(dose.rounds, 3))
+        rows = [best(each, of, "s") for each, of in samples.items()]
+        write = partial(restart.written_us, Path(name, "written"), reports)
+        spent = in_rounds({"a report written": write}, min(dose.rounds, 3))
+    return [*rows, *(best(each, of, "us") for each, of in spent.items())]

@@ -27,6 +27,7 @@ def test_every_part_gives_its_rows() -> None:
     assert {paper.TEN, paper.EMPTY, paper.DECODED} <= set(names)
     assert "socket to new quote, the recorded burst, p99" in names
     assert "an order taken from a pool" in names
+    assert {paper.RESTART, "a report written"} <= set(names)
     judged = [each.name for each in rows if isinstance(each, Row) and each.goal]
     assert len(judged) == (5 if twin.is_compiled else 1)
 

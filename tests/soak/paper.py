@@ -36,7 +36,16 @@ from typing import Final
 import trio
 
 from fanout.simulator import Simulator, SimulatorConfig
-from fanout.trading.journal import decode, files_in, reports_of, whole_lines
+from fanout.trading.checkpoint import Checkpoint
+from fanout.trading.earlier import Earlier
+from fanout.trading.journal import (
+    decode,
+    entries_of,
+    files_in,
+    needed_files,
+    reports_of,
+    whole_lines,
+)
 from fanout.trading.reports import KillReport
 from tests.fanout.cli.processes import FANOUT, environment
 from tests.soak.mischief import Mischief
@@ -137,6 +146,9 @@ position = 2
 [risk.SOLUSDT]
 position = 20
 {sol}
+
+[system]
+segment-bytes = "1MiB"
 """
 _COMMON: Final = {"rate": ORDERS_A_SECOND, "open_orders": OPEN_ORDERS}
 _WILD: Final = {
@@ -411,10 +423,18 @@ class PaperSoak:
             oracle.end()
             self.oracles[name] = oracle
             self.complaints += [f"{name}: {each}" for each in oracle.complaints]
+            self._judge_restart(name)
         await self._replay()
         before, after = self.grown_bytes
         if after > MOST_GROWTH * before + SPARE_BYTES:
             self.complaints.append(f"the calm run grew from {before:,} to {after:,} bytes")
+
+    def _judge_restart(self, name: str) -> None:
+        """The newest checkpoint and what follows it say the same as all lines."""
+        every = (each for each in reports_of(self._path(name)) if not isinstance(each, Checkpoint))
+        whole = Earlier.of(every).checkpoint()
+        if Earlier.of(entries_of(needed_files(self._path(name)))).checkpoint() != whole:
+            self.complaints.append(f"{name}: a restart would find something else than {whole}")
 
     def _row_of(self, symbol: str, trade_id: int) -> Row | None:
         facts = self._market.facts(symbol, trade_id)
@@ -436,10 +456,10 @@ class PaperSoak:
                     stdout=DEVNULL,
                     env=environment(PYTHONHASHSEED=str(number)),
                 )
-            texts.append(b"".join(each.read_bytes() for each in files_in(directory)))
+            texts.append([each.read_bytes() for each in files_in(directory)])
         if texts[0] != texts[1] or not texts[0]:
             self.complaints.append("a run from the journal gave other bytes the second time")
-        self._compare(texts[0])
+        self._compare(b"".join(texts[0]))
 
     def _compare(self, replayed: bytes) -> None:
         """The calm run live and from the journal: equal from the first quote on, as long as the
@@ -456,9 +476,13 @@ class PaperSoak:
 
 
 def _from_first_quote(journal: bytes) -> list[bytes]:
-    """The lines from the first quote on. Before it the live stream has a whole book that no journal
-    has: that of its join."""
-    return list(dropwhile(lambda line: b'"QuoteReport"' not in line, journal.splitlines()))
+    """The reports from the first quote on. Before it the live stream has a whole book that no
+    journal has: that of its join. So its files end at other reports."""
+    reports = [line for line in journal.splitlines() if not line.startswith(_HEADS)]
+    return list(dropwhile(lambda line: b'"QuoteReport"' not in line, reports))
+
+
+_HEADS: Final = (b'{"type":"Started"', b'{"type":"Checkpoint"')
 
 
 def _allowed(eth_rate: int) -> dict[str, Allowed]:

@@ -7,7 +7,7 @@ say. What it holds against the run:
   through it; no trade is spent twice in a model; nothing is filled that was not acknowledged;
 - nothing is filled while fills are frozen; once the kill switch has latched nothing is open, and
   nothing happens to orders any more; none is sent from the pull to the reset;
-- positions are the sums of the fills, and money is conserved, exactly;
+- positions are the sums of the fills, in each checkpoint too, and money is conserved, exactly;
 - no order is sent with which a limit could be exceeded, working orders included.
 """
 
@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from fanout.protocol import Instrument, Side
+from fanout.trading.checkpoint import Checkpoint
 from fanout.trading.journal import Entry, Started
 from fanout.trading.orders import OrderEvent, OrderState
 from fanout.trading.queues import Model
@@ -105,6 +106,9 @@ class PaperOracle:
             if isinstance(entry, Started):
                 self._start(entry)
                 continue
+            if isinstance(entry, Checkpoint):
+                self._take_checkpoint(entry)
+                continue
             if entry.time_ns < self._time_ns:
                 self._complain(f"time goes back from {self._time_ns}: {entry}")
             self._time_ns = entry.time_ns
@@ -127,10 +131,28 @@ class PaperOracle:
             self.complaints.append(words)
 
     def _start(self, started: Started) -> None:
-        self.counts["starts"] += 1
         self._instruments |= {each.symbol: each for each in started.instruments}
+        if started.part > 1:
+            self.counts["files begun on the way"] += 1
+            return
+        self.counts["starts"] += 1
         self._frozen.clear()
         self._sent.clear()  # a bucket is full at a start
+
+    def _take_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """It has what the fills have made, and the orders that are not over."""
+        for record in checkpoint.symbols:
+            left: set[int] = set()
+            for model, position in zip(Model, record.positions, strict=True):
+                account = self._accounts[record.symbol, model]
+                left |= self._orders[record.symbol, model].keys()
+                counted = account.quantity, account.bought, account.sold, account.fills
+                if (position.quantity, position.bought, position.sold, position.fills) != counted:
+                    self._complain(f"the fills make {counted}: {position} of {record.symbol}")
+            if {each.order_id for each in record.orders} != left:
+                self._complain(f"{left} are not over: {record}")
+            if record.kill.state != self._switches[record.symbol]:
+                self._complain(f"the switch is {self._switches[record.symbol]}: {record}")
 
     # Orders.
 

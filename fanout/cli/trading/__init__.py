@@ -6,6 +6,6 @@
 
 `run` is the command, `running` its composition, with the engine of `fanout.cli.analysing`.
 `session` is a run apart from tasks, `files` its directory, and `watch` what acts on it besides
-records.
+records. `writing` writes its journal, and `syncing` puts that on the disk.
 `kill` and `status` are the other commands, `killing`, `standings` and `view` their work.
 """

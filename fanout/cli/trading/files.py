@@ -1,6 +1,6 @@
 """The directory of a run on paper: its journal, its lock, and what asks the run for something.
 
-00000000000000000001.jsonl   the journal: `fanout.trading.journal`
+00000000000000000001.jsonl   the journal: `fanout.trading.journal`, written by `writing`
 lock                         locked while a run has the directory; the number of its process
 kill                         pulls the kill switch, for as long as it is there
 reset                        who resets it: the run takes the file away
@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import Final
 
 from fanout.cli.outcome import OutputError
+from fanout.cli.trading.writing import JournalWriter
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
+from fanout.trading.checkpoint import Checkpoint
 from fanout.trading.earlier import Earlier
 from fanout.trading.journal import (
-    Entry,
     JournalError,
     Started,
-    encode,
-    file_name,
-    files_in,
-    reports_of,
+    entries_of,
+    needed_files,
     whole_lines,
 )
+from fanout.trading.reports import Report
+from fanout.trading.settings import JournalSettings
 
 LOCK: Final = "lock"
 KILL: Final = "kill"
@@ -46,59 +47,40 @@ COMMAND: Final = "fanout paper kill"
 class RunFiles:
     """The directory, locked. Made by `locked`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, settings: JournalSettings) -> None:
         self.directory = directory
-        self._descriptor: int | None = None
-        self._path = directory
-        self._bytes = 0
-        """The whole lines of the file that is open."""
+        self._writer = JournalWriter(directory, settings)
+        self._left: Checkpoint | None = None
+        """What earlier starts have left; None before the first."""
 
     def earlier(self) -> Earlier:
-        """What earlier starts have left, once a line that was cut off is gone. Raises
-        `ConfigError`."""
+        """What earlier starts have left, once a line that was cut off is gone. The newest
+        checkpoint is read, and what follows it. Raises `ConfigError`."""
         try:
-            for path in files_in(self.directory):
+            needed = needed_files(self.directory)
+            for path in needed:
                 _cut(path)
-            return Earlier.of(reports_of(self.directory))
+            earlier = Earlier.of(entries_of(needed))
+            # Now: the desks go on with the positions and orders of `earlier`, and change them.
+            self._left = None if earlier.started is None else earlier.checkpoint()
+            return earlier
         except JournalError as error:
             raise ConfigError(f"{error}: give another journal directory") from error
         except OSError as error:
             raise ConfigError(f"cannot read {self.directory}: {reason(error)}") from error
 
     def begin(self, started: Started) -> None:
-        """Open the file of this start. Raises `OutputError`."""
-        files = files_in(self.directory)
-        number = int(files[-1].stem) + 1 if files else 1
-        self._path = self.directory / file_name(number)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        try:
-            self._descriptor = os.open(self._path, flags, 0o644)
-        except OSError as error:
-            raise OutputError(f"cannot write {self._path}: {reason(error)}") from error
-        self._bytes = 0
-        self.append([started])
+        """Open the file of this start, which goes on with what `earlier` has found. Raises
+        `OutputError`."""
+        self._writer.begin(started, self._left)
 
-    def append(self, entries: Iterable[Entry]) -> None:
-        """Append all of the entries, or none. Raises `OutputError`."""
-        assert self._descriptor is not None, "it has begun"
-        data = b"".join(map(encode, entries))
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-        except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(self._descriptor, self._bytes)
-            raise OutputError(f"cannot write {self._path}: {reason(error)}") from error
-        self._bytes += len(data)
+    def append(self, entries: Iterable[Report]) -> None:
+        """See `JournalWriter`."""
+        self._writer.append(entries)
 
     def close(self) -> None:
-        """Put the file on the disk. Nothing is written any more."""
-        if self._descriptor is not None:
-            with suppress(OSError):
-                os.fsync(self._descriptor)
-            os.close(self._descriptor)
-            self._descriptor = None
+        """Put the journal on the disk. Nothing is written any more."""
+        self._writer.close()
 
 
 def _cut(path: Path) -> None:
@@ -117,7 +99,7 @@ def _cut(path: Path) -> None:
 
 
 @contextmanager
-def locked(directory: str) -> Iterator[RunFiles]:
+def locked(directory: str, settings: JournalSettings | None = None) -> Iterator[RunFiles]:
     """The directory of a run, made if it is not there, for this process alone. Raises
     `UsageError` if another process has it, and `ConfigError` if it cannot be made."""
     path = Path(directory)
@@ -132,7 +114,7 @@ def locked(directory: str) -> Iterator[RunFiles]:
             raise UsageError(f"{path}: process {owner} runs there: end it, or give another journal")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        files = RunFiles(path)
+        files = RunFiles(path, settings or JournalSettings())
         try:
             yield files
         finally:

@@ -27,6 +27,8 @@ _PARTS: Final = (
     ("fees", "tab:red"),
     ("total", "black"),
 )
+_OPENING: Final = ("opening", "tab:gray")
+"""Drawn where the figures do not begin with the run."""
 _BUY, _SELL = "tab:green", "tab:red"
 _SIZE: Final = (12, 11)
 _DPI: Final = 110
@@ -126,7 +128,7 @@ def _position(axes: Any, figures: SymbolFigures, times: list[datetime]) -> None:
 
 def _profit(axes: Any, figures: SymbolFigures, times: list[datetime]) -> None:
     for model in figures.models:
-        for part, colour in _PARTS:
+        for part, colour in _PARTS if figures.opened_ns is None else (_OPENING, *_PARTS):
             amounts = [float(getattr(each.models[model.model], part)) for each in figures.over_time]
             if part == "fees":
                 amounts = [-each for each in amounts]

@@ -48,6 +48,9 @@ def _head(figures: SymbolFigures) -> Iterator[str]:
         f"{figures.symbol} at {figures.venue}: {moment_text(figures.first_ns)} to "
         f"{moment_text(figures.last_ns)}, {span(figures.observed_s)}{starts}"
     )
+    if figures.opened_ns is not None:
+        yield f"files of the journal from before {moment_text(figures.opened_ns)} are not there:"
+        yield "position, profit, realised and fees are of the whole run, the rest is since then"
     frozen = f"{figures.freezes:,}, for {span(figures.frozen_s)}" if figures.freezes else "none"
     yield f"{figures.quotes:,} changes of the quotes; freezes of fills: {frozen}"
     if figures.refusals:
@@ -62,7 +65,8 @@ def _rows(figures: SymbolFigures) -> Iterator[list[str]]:
     models = figures.models
     currency = models[0].profit.currency
     yield [f"profit, {currency}", *(_money(each.profit.total) for each in models)]
-    for name in ("spread", "inventory"):
+    parts = ("spread", "inventory")
+    for name in parts if figures.opened_ns is None else ("opening", *parts):
         yield [f"  {name}", *(_money(getattr(each.profit, name)) for each in models)]
     yield ["  fees", *(_money(_negative(each.profit.fees)) for each in models)]
     for name in ("realised", "unrealised"):

@@ -93,7 +93,7 @@ def run(
 
         from fanout.cli.trading.running import Trading
 
-        with locked(paper.system.journal) as files:
+        with locked(paper.system.journal, paper.system.kept) as files:
             trading = Trading(paper, inputs, files, as_json=output is ReportFormat.JSON)
             trio.run(trading.run)
         if trading.signals:

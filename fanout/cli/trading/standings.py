@@ -13,7 +13,7 @@ from fanout.net.local import ask_in
 from fanout.protocol.errors import reason
 from fanout.trading.earlier import Earlier
 from fanout.trading.errors import TradingError
-from fanout.trading.journal import reports_of
+from fanout.trading.journal import entries_of, needed_files
 from fanout.trading.plans import resting_floor
 from fanout.trading.standing import Standing, standing_of
 
@@ -71,7 +71,7 @@ def earlier_in(directory: Path) -> Earlier:
     """What the starts of a run have left, whose journal is not changed. Raises `ConfigError`, and
     `UsageError` where there is none."""
     try:
-        earlier = Earlier.of(reports_of(directory))
+        earlier = Earlier.of(entries_of(needed_files(directory)))
     except TradingError as error:
         raise ConfigError(str(error)) from error
     except OSError as error:

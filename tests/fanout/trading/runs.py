@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from fanout.protocol import Side
 from fanout.protocol.instrument import Instrument
+from fanout.trading.earlier import Earlier
 from fanout.trading.figures import ModelFigures, RunFigures, SymbolFigures
 from fanout.trading.journal import VERSION, Entry, Started, encode, file_name
 from fanout.trading.orders import OrderEvent, OrderState, OrderType, TimeInForce
@@ -49,6 +52,22 @@ class Run:
                 inputs=("journal:///data",),
             )
         )
+        return self
+
+    def next_file(self, *, is_start: bool = False) -> "Run":
+        """A file that begins with a checkpoint: of this start, or of a new one."""
+        left = Earlier.of(self.entries).checkpoint()
+        parts = [each.part for each in self.entries if isinstance(each, Started)]
+        self.start()
+        assert isinstance(self.entries[-1], Started)
+        self.entries[-1] = replace(self.entries[-1], part=1 if is_start else parts[-1] + 1)
+        self.entries.append(left)
+        return self
+
+    def forget(self, files: int) -> "Run":
+        """The oldest files are gone."""
+        begins = [at for at, each in enumerate(self.entries) if isinstance(each, Started)]
+        del self.entries[: begins[files]]
         return self
 
     def at(self, ms: float | None) -> int:

@@ -15,6 +15,7 @@ from fanout.trading.limits import Check
 from fanout.trading.money import money_of
 from fanout.trading.plans import limits_of, plan_of, strategy_of
 from fanout.trading.queues import Model, Weight
+from fanout.trading.settings import JournalSettings
 from fanout.trading.strategies.avellaneda_stoikov import AvellanedaStoikov
 from fanout.trading.strategies.base import Quotes, View
 from fanout.trading.strategies.basic import Basic
@@ -166,6 +167,17 @@ def test_the_environment_names_symbols_and_the_level() -> None:
     assert config.system.log_level == "warning"
 
 
+def test_the_journal_is_kept_as_the_file_says() -> None:
+    assert parsed().system.kept == JournalSettings(
+        segment_bytes=64 * 2**20, keep_bytes=None, sync_ns=10**9
+    )
+    said = '[system]\nsegment-bytes = "8MiB"\nkeep-bytes = "1GiB"\nsync = "200ms"\n'
+    kept = parse_paper(FILE + said, "paper.toml").system.kept
+    assert (kept.segment_bytes, kept.keep_bytes, kept.sync_ns) == (2**23, 2**30, 200_000_000)
+    none = parse_paper(FILE + '[system]\nkeep-bytes = "none"\n', "paper.toml").system.kept
+    assert none == JournalSettings()
+
+
 def changed(old: str, new: str) -> str:
     assert old in FILE
     return FILE.replace(old, new)
@@ -222,6 +234,12 @@ def changed(old: str, new: str) -> str:
         (FILE + "[system]\nlog-level = 'loud'", "log-level = 'loud': debug, info"),
         (FILE + "[system]\nhttp-port = 70_000", "system.http-port = 70000: 0 to 65,535"),
         (FILE + "[system]\ncolour = 1", "system.colour is unknown"),
+        (FILE + "[system]\nsegment-bytes = 64", 'segment-bytes = 64: no unit: write "64MiB"'),
+        (FILE + "[system]\nsegment-bytes = '64MB'", "no size: a whole number and one of B, KiB"),
+        (FILE + "[system]\nsegment-bytes = '1KiB'", "segment-bytes = '1KiB': 1MiB to "),
+        (FILE + "[system]\nkeep-bytes = '127MiB'", "keep-bytes = '127MiB': 128MiB to "),
+        (FILE + "[system]\nkeep-bytes = '0B'", "keep-bytes = '0B': 128MiB to "),
+        (FILE + "[system]\nsync = '1ms'", "system.sync = '1ms': too short: 10ms to 24h"),
     ],
 )
 def test_a_file_that_cannot_be_used_gets_one_line(text: str, words: str) -> None:

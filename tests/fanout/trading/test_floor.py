@@ -29,6 +29,7 @@ from fanout.trading.reports import (
     OrderReport,
     QuoteReport,
     Report,
+    Trust,
 )
 from fanout.trading.settings import ExchangeSettings
 from fanout.trading.standing import standing_of
@@ -391,6 +392,17 @@ def test_every_part_of_a_journal_brings_back_a_run_that_goes_on(part: float, see
 def _later(record: object, shift_ns: int) -> object:
     received_ns = getattr(record, "received_ns", 0)
     return replace(record, received_ns=received_ns + shift_ns) if received_ns else record  # type: ignore[type-var]
+
+
+def test_what_ends_with_a_run_ends_when_that_ended_and_not_before() -> None:
+    """Another symbol was traded on after the last report of the one whose order has to end."""
+    old = World(acknowledge_ms=5)
+    old.send(BUY, 99, 5)
+    later = Trust(time_ns=old.ms * MS + 7, symbol="Y", is_frozen=True, why="a test")
+    started = replace(STARTED, instruments=(X, Y))
+    floor = Floor(SETTINGS, [plan(), plan(Y)], Earlier.of([started, *old.said, later]))
+
+    assert {each.time_ns for each in floor.restored} == {later.time_ns}
 
 
 def test_what_was_lost_today_is_remembered() -> None:

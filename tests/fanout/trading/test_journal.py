@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fanout.protocol.constants import InstrumentType, Side
 from fanout.protocol.instrument import Instrument
 from fanout.trading.journal import (
+    DAY_NS,
     VERSION,
     Entry,
     JournalError,
@@ -15,6 +17,7 @@ from fanout.trading.journal import (
     encode,
     entries,
     file_name,
+    is_new_day,
     reports_of,
     whole_lines,
 )
@@ -133,12 +136,34 @@ def test_a_line_gives_back_what_was_written(entry: Entry) -> None:
         (b"\xff\xfe", "malformed"),
         (encode(ORDER)[:40], "truncated"),
         (encode(ORDER).replace(b'"time_ns":5', b'"time_ns":"5"'), "Expected `int`"),
-        (encode(STARTED).replace(b'"version":1', b'"version":2'), "use fanout 0.9"),
+        (encode(STARTED).replace(b'"version":2', b'"version":3'), "reads 1 to 2: use fanout 0.9"),
     ],
 )
 def test_a_line_that_is_none_is_refused_with_words(line: bytes, words: str) -> None:
     with pytest.raises(JournalError, match=words):
         decode(line)
+
+
+def test_a_start_of_version_1_is_read() -> None:
+    line = encode(STARTED).replace(b'"version":2', b'"version":1').replace(b',"part":1', b"")
+    assert decode(line) == msgspec.structs.replace(STARTED, version=1)
+
+
+def test_a_file_that_is_removed_while_the_journal_is_read_is_passed_over(tmp_path: Path) -> None:
+    for number, entry in enumerate((ORDER, ORDER, FILL), start=1):
+        (tmp_path / file_name(number)).write_bytes(encode(STARTED) + encode(entry))
+    read = reports_of(tmp_path)
+    assert next(read) == STARTED
+    (tmp_path / file_name(2)).unlink()
+    assert list(read) == [ORDER, STARTED, FILL]
+
+
+@pytest.mark.parametrize(
+    ("before_ns", "time_ns", "is_new"),
+    [(0, 5 * DAY_NS, False), (1, DAY_NS - 1, False), (DAY_NS - 1, DAY_NS, True), (9, 9, False)],
+)
+def test_a_day_begins_at_midnight(before_ns: int, time_ns: int, is_new: bool) -> None:
+    assert is_new_day(before_ns, time_ns) is is_new
 
 
 def test_a_torn_last_line_is_no_part_of_a_file_wherever_it_was_cut() -> None:

@@ -9,6 +9,8 @@ from msgspec.structs import replace
 
 from fanout.protocol import FeedState
 from fanout.trading.desk import Desk, DeskSettings
+from fanout.trading.earlier import Earlier
+from fanout.trading.journal import Started
 from fanout.trading.model_summary import SummaryError
 from fanout.trading.orders import OrderEvent, OrderState
 from fanout.trading.own_order import MODELS
@@ -205,6 +207,133 @@ def test_an_empty_journal_is_refused() -> None:
         run.figures()
 
 
+# Files that begin with a checkpoint.
+
+
+def long_run() -> Run:
+    """A position of 2 in all, two orders that work, a quote and a kill."""
+    run = Run().mark(99, 101, 0).quote(99, 101, 0).order(1, BUY, 10).order(2, SELL, 10)
+    run.fill(1, BUY, 99, 3, 100, fee="0.5").mark(100, 102, 1_500).fill(2, SELL, 102, 1, 2_000)
+    return run
+
+
+def later(run: Run) -> Run:
+    run.mark(101, 103, 3_000).fill(1, BUY, 101, 2, 3_500, fee="0.25").fill(2, SELL, 103, 4, 4_000)
+    return run.mark(100, 102, 40_000)
+
+
+def test_a_run_in_several_files_is_reported_as_one() -> None:
+    whole = later(long_run()).figures()
+    parts = later(long_run().next_file()).next_file().figures()
+    assert parts == whole
+    assert whole.symbols[0].opened_ns is None
+
+
+def test_a_new_start_with_a_checkpoint_is_a_new_start() -> None:
+    run = later(long_run().next_file(is_start=True))
+    assert run.of_symbol() == later(long_run().start()).of_symbol()
+    assert run.of_symbol().starts == 2
+
+
+def test_without_the_oldest_files_position_and_profit_are_those_of_the_whole_run() -> None:
+    whole, run = later(long_run()).of_model(), later(long_run().next_file()).forget(1)
+    figures = run.of_symbol()
+    model = run.of_model()
+    names = ("realised", "unrealised", "fees", "total")
+    for name in names:
+        assert getattr(model.profit, name) == getattr(whole.profit, name)
+    assert model.position == whole.position
+    # Held then: 2, bought at 99, and sold 1 of 3 at 102. The mid was 101, so it was worth 7.
+    assert (model.profit.opening, model.profit.spread, model.profit.inventory) == ("7", "6", "2")
+    assert (figures.opened_ns, figures.starts) == (figures.first_ns, 1)
+    assert figures.opened_ns == run.ns - 38 * S
+
+
+def test_without_the_oldest_files_the_other_figures_are_of_what_is_there() -> None:
+    run = later(long_run().next_file()).forget(1)
+    figures, model = run.of_symbol(), run.of_model()
+    assert (model.fills, model.bought.part, model.sold.part) == (2, "2", "4")
+    # The orders that work are offered with what was left of them.
+    assert (model.bought.whole, model.sold.whole, model.orders.whole) == ("7", "9", "2")
+    assert (model.orders.part, model.turnover) == ("2", "614")
+    assert (model.longest, model.shortest) == ("4", "0")
+    assert figures.observed_s == 38.0
+    assert model.in_position.part == "2.000000000"
+    assert figures.over_time[0].bid == "99"
+    assert [each.count + each.unobserved for each in model.adverse] == [2, 2, 2]
+
+
+def test_figures_say_from_when_on_they_are_though_nothing_was_filled_before() -> None:
+    run = Run().mark(99, 101, 0).next_file().mark(98, 100, 1_000).forget(1)
+    assert run.of_symbol().opened_ns == run.ns - S
+
+
+def test_an_order_that_is_acknowledged_while_it_is_cancelled_counts_once() -> None:
+    run = Run().mark(99, 101, 0).order(1, BUY, 10, event=OrderEvent.SEND, state=OrderState.SENT)
+    run.order(1, BUY, 10, event=OrderEvent.ASK_CANCEL, state=OrderState.CANCELLING).next_file()
+    run.order(1, BUY, 10, 5, state=OrderState.CANCELLING).forget(1)
+    assert (run.of_model().orders.whole, run.of_model().bought.whole) == ("1", "10")
+
+
+def test_a_fill_right_behind_a_checkpoint_meets_the_mid_before_it() -> None:
+    run = long_run().next_file().fill(1, BUY, 100, 2, 2_500).forget(1)
+    model = run.of_model()
+    assert (model.unmarked_fills, model.profit.spread) == (0, "2")
+
+
+def test_a_freeze_and_a_kill_go_on_behind_a_checkpoint() -> None:
+    run = long_run().trust(True, 2_100).mark(None, None, 2_100).kill("latched", "x", 2_200)
+    run.next_file().trust(False, 3_200).mark(100, 102, 3_200).forget(1)
+    figures = run.of_symbol()
+    assert (figures.freezes, figures.frozen_s) == (1, 1.0)
+    assert {each.bid for each in figures.over_time} == {None}
+
+
+def test_a_position_that_no_mid_was_known_of_is_opened_at_the_first_one() -> None:
+    run = long_run().mark(None, None, 2_100).next_file().mark(109, 111, 3_000).forget(1)
+    model = run.of_model()
+    assert (model.profit.opening, model.profit.inventory, model.max_drawdown) == ("25", "0", "0")
+    run = long_run().mark(None, None, 2_100).next_file().trust(True, 2_200).forget(1)
+    profit = run.of_model().profit
+    assert (profit.opening, profit.unrealised, profit.total) == ("3", "0", "2.5")
+
+
+def test_a_drawdown_counts_from_the_checkpoint() -> None:
+    run = long_run().mark(200, 202, 2_100).mark(150, 152, 2_200).next_file()
+    run.mark(140, 142, 3_000).mark(145, 147, 4_000).forget(1)
+    assert (run.of_model().max_drawdown, run.of_model().drawdown) == ("20", "10")
+
+
+def test_a_file_that_is_missing_in_between_begins_the_figures_anew() -> None:
+    run = later(long_run().next_file()).next_file().mark(101, 103, 41_000)
+    begins = [at for at, each in enumerate(run.entries) if isinstance(each, Started)]
+    del run.entries[begins[1] : begins[2]]
+    figures = run.of_symbol()
+    assert figures.opened_ns == run.ns - S
+    assert run.of_model().position == "0"
+    assert run.of_model().fills == 0
+
+
+def test_a_file_that_has_only_begun_has_a_position() -> None:
+    run = long_run().next_file().forget(1)
+    figures = run.of_symbol()
+    assert (run.of_model().position, figures.last_ns, len(figures.over_time)) == (
+        "2",
+        figures.opened_ns,
+        1,
+    )
+
+
+def test_a_checkpoint_of_a_symbol_that_the_run_does_not_trade_is_refused() -> None:
+    run = Run()
+    other = Earlier.of(
+        [replace(run.entries[0], instruments=(replace(run.instrument, symbol="Y"),))]
+    )
+    run.add(other.checkpoint())
+    with pytest.raises(SummaryError, match="Y is reported, and the run does not trade it"):
+        run.figures()
+
+
 # A desk's own journal.
 
 STEPS = st.lists(
@@ -271,3 +400,31 @@ def test_the_report_agrees_with_the_positions_of_the_exchange(
         assert figures.edge.count == figures.fills == position.fills
         for each in figures.adverse:
             assert each.count + each.unobserved == position.fills
+
+
+@given(STEPS, st.integers(0, 200))
+def test_the_parts_add_up_wherever_the_journal_begins(
+    steps: list[tuple[str, int, int]], cut: int
+) -> None:
+    _, said = traded(steps)
+    run = Run()
+    run.entries += said[:cut]
+    run.next_file()
+    run.entries += said[cut:]
+    whole = run.of_symbol()
+    part = run.forget(1).of_symbol()
+    assert whole.opened_ns is None
+    for one, other in zip(whole.models, part.models, strict=True):
+        amounts = {
+            name: Decimal(getattr(other.profit, name))
+            for name in ("opening", "spread", "inventory", "fees", "realised", "unrealised")
+        }
+        parts = amounts["opening"] + amounts["spread"] + amounts["inventory"]
+        assert parts == amounts["realised"] + amounts["unrealised"]
+        assert parts - amounts["fees"] == Decimal(other.profit.total)
+        assert other.position == one.position
+        assert (other.profit.realised, other.profit.fees) == (one.profit.realised, one.profit.fees)
+        if amounts["unrealised"]:
+            assert other.profit.total == one.profit.total
+        assert Decimal(other.bought.part) <= Decimal(other.bought.whole)
+        assert Decimal(other.sold.part) <= Decimal(other.sold.whole)

@@ -9,6 +9,7 @@ from fanout.cli.outcome import OutputError
 from fanout.cli.trading import files
 from fanout.cli.trading.files import ask, locked, owner_of, take_away, words_in
 from fanout.errors import ConfigError, UsageError
+from fanout.trading.earlier import Earlier
 from fanout.trading.journal import encode, file_name, reports_of
 from tests.fanout.trading.test_journal import FILL, ORDER, STARTED
 
@@ -25,7 +26,8 @@ def test_each_start_writes_a_file_of_its_own(tmp_path: Path) -> None:
         file_name(1),
         file_name(2),
     ]
-    assert list(reports_of(place)) == [STARTED, ORDER, STARTED, FILL]
+    left = Earlier.of([STARTED, ORDER]).checkpoint()
+    assert list(reports_of(place)) == [STARTED, ORDER, STARTED, left, FILL]
 
 
 def test_one_process_at_a_time_has_a_directory(tmp_path: Path) -> None:

@@ -80,6 +80,33 @@ def test_a_file_of_a_journal_is_reported_on_alone(journal: Path) -> None:
     assert done.returncode == 0
 
 
+def test_a_journal_whose_oldest_files_were_removed_is_reported_from_its_checkpoint(
+    tmp_path: Path,
+) -> None:
+    run = traded().next_file().mark(9_100, 9_300, 50_000).fill(2, SELL, 9_300, 100, 51_000)
+    run.forget(1).write(tmp_path / "run")
+    done = at_once("paper", "report", str(tmp_path / "run"))
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[1].startswith("files of the journal from before 2026-11-21T00:00:40.000Z are not")
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line}
+    assert rows["position"] == ["0.400", "2.000"]
+    assert "opening" in rows
+    (symbol,) = json.loads(at_once("paper", "report", str(tmp_path / "run"), "--json").stdout)[
+        "symbols"
+    ]
+    for model in symbol["models"]:
+        profit = {name: each for name, each in model["profit"].items() if name != "currency"}
+        amounts = {name: Decimal(each) for name, each in profit.items()}
+        assert amounts["opening"] != 0
+        parts = amounts["opening"] + amounts["spread"] + amounts["inventory"]
+        assert parts == amounts["realised"] + amounts["unrealised"]
+        assert parts - amounts["fees"] == amounts["total"]
+    picture = tmp_path / "run.png"
+    done = at_once("paper", "report", str(tmp_path / "run"), "--picture", str(picture))
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_torn_line_at_the_end_is_no_part_of_the_report(journal: Path) -> None:
     whole = at_once("paper", "report", str(journal), "--json").stdout
     with (journal / file_name(1)).open("ab") as file:
@@ -157,10 +184,10 @@ def test_a_file_of_another_format_is_refused(tmp_path: Path, text: bytes, words:
 
 def test_another_version_is_refused(journal: Path) -> None:
     path = journal / file_name(1)
-    path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":9'))
+    path.write_bytes(path.read_bytes().replace(b'"version":2', b'"version":9'))
     done = at_once("paper", "report", str(journal))
     assert done.returncode == 78
-    assert "the journal has version 9, and this program reads 1" in done.stderr
+    assert "the journal has version 9, and this program reads 1 to 2" in done.stderr
 
 
 def test_a_run_that_has_only_begun_is_refused(tmp_path: Path) -> None:

@@ -17,10 +17,12 @@ from fanout.cli.trading.session import Session
 from fanout.cli.trading.watch import Watch
 from fanout.errors import ConfigError
 from fanout.protocol import DataKinds, Header, Instrument, Reference
+from fanout.trading.checkpoint import Checkpoint
 from fanout.trading.config import PaperConfig, parse_paper
-from fanout.trading.journal import Started, reports_of
+from fanout.trading.journal import Entry, Started, files_in, reports_of
 from fanout.trading.kill import KillState
 from fanout.trading.reports import Fill, KillReport, Report
+from fanout.trading.settings import JournalSettings
 from tests.fanout.trading.test_floor import walk
 from tests.fanout.trading.world import X
 
@@ -132,8 +134,43 @@ def test_a_run_goes_on_where_its_journal_ends(run: RunFiles) -> None:
 
     assert after
     assert min(each.time_ns for each in after) > last_ns
-    kept = [each for each in reports_of(run.directory) if not isinstance(each, Started)]
-    assert kept == [*before, *restored, *after]
+    assert only_reports(run) == [*before, *restored, *after]
+
+
+def only_reports(run: RunFiles) -> list[Entry]:
+    heads = Started | Checkpoint
+    return [each for each in reports_of(run.directory) if not isinstance(each, heads)]
+
+
+def test_a_run_in_many_files_and_many_starts_reports_what_one_file_has(tmp_path: Path) -> None:
+    """And twice the same bytes, however the records come in."""
+    records = walk(2, 200)
+    texts = []
+    for name, most_bytes, size in (("one", 2**30, 200), ("a", 9_000, 7), ("b", 9_000, 50)):
+        kept = JournalSettings(segment_bytes=most_bytes)
+        with locked(str(tmp_path / name), kept) as run:
+            one = session(run, is_kept=True)
+            one.begin(0, header(X))
+            for at in range(0, len(records), size):
+                one.take(merged(0, records[at : at + size]))
+        with locked(str(tmp_path / name), kept) as run:
+            again = session(run, is_kept=True)
+            again.begin(0, header(X))
+            again.take(merged(0, [*records, *_later(walk(3, 100))]))
+            texts.append((only_reports(run), [p.read_bytes() for p in files_in(run.directory)]))
+    whole, one_way, other_way = texts
+    assert one_way == other_way
+    assert one_way[0] == whole[0]
+    assert len(one_way[1]) > 10 > len(whole[1]) == 2
+
+
+def _later(records: Sequence[object]) -> list[object]:
+    hour_ns = 3_600 * 10**9
+    return [
+        replace(each, received_ns=each.received_ns + hour_ns)  # type: ignore[attr-defined,type-var]
+        for each in records
+        if getattr(each, "received_ns", 0)
+    ]
 
 
 @pytest.mark.parametrize(
