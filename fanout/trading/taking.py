@@ -84,5 +84,10 @@ def shown_at(book: OrderBook, side: Side, price: int) -> int | None:
     displayed = book.quantity_at(side, price)
     if displayed or not book.is_top_only:
         return displayed
+    return 0 if reaches(book, side, price) else None
+
+
+def reaches(book: OrderBook, side: Side, price: int) -> bool:
+    """Whether a book that is cut off reaches to a price at which it has nothing."""
     held = book.ask_count if side is Side.ASK else book.bid_count
-    return 0 if book.count_to(side, price) < min(held, EXACT_LEVELS) else None
+    return book.count_to(side, price) < min(held, EXACT_LEVELS)
