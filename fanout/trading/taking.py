@@ -20,6 +20,10 @@ EXACT_LEVELS: Final = 20
 promises."""
 
 
+_ASK: Final = Side.ASK
+"""A name of its own, since an enumeration's members are slow to look up."""
+
+
 class Taken:
     """The quantities that own orders took from one side of a book, by price."""
 
@@ -89,5 +93,5 @@ def shown_at(book: OrderBook, side: Side, price: int) -> int | None:
 
 def reaches(book: OrderBook, side: Side, price: int) -> bool:
     """Whether a book that is cut off reaches to a price at which it has nothing."""
-    held = book.ask_count if side is Side.ASK else book.bid_count
-    return book.count_to(side, price) < min(held, EXACT_LEVELS)
+    count = book.count_to(side, price)
+    return count < EXACT_LEVELS and count < (book.ask_count if side is _ASK else book.bid_count)
