@@ -61,14 +61,15 @@ class FrameReader:
         Raises `LimitExceededError` for a length that is 0 or over the limit; the stream has no
         frames after that.
         """
-        start = self._offset + LENGTH_BYTES
-        if len(self._buffer) < start:
+        buffer, offset = self._buffer, self._offset
+        start = offset + LENGTH_BYTES
+        if len(buffer) < start:
             return None
-        (length,) = _U32.unpack_from(self._buffer, self._offset)
+        (length,) = _U32.unpack_from(buffer, offset)
         if not 0 < length <= MAX_FRAME_BYTES:
             raise LimitExceededError(f"frame of {length:,} bytes: 1 to {MAX_FRAME_BYTES:,} allowed")
         end = start + length
-        if len(self._buffer) < end:
+        if len(buffer) < end:
             return None
         self._offset = end
-        return bytes(self._buffer[start:end])
+        return bytes(buffer[start:end])

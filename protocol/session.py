@@ -49,6 +49,7 @@ from fanout.protocol.rows import ROW_BYTES, rows_at
 
 _TRADES: Final = FrameKind.TRADES.value
 
+_STREAMING: Final = Phase.STREAMING
 _UNANNOUNCED: Final = LossReason.UNANNOUNCED
 _NO_FLAGS: Final = BlockFlags.NONE
 # Names of their own, since an enumeration's members are slow to look up.
@@ -199,14 +200,15 @@ class SubscriberSession:
         if payload is None:
             return None
         self._frame_count += 1
-        if self.has_begun and self.phase is Phase.STREAMING:
+        if self.has_begun and self.phase is _STREAMING:
             # Nearly every frame is a block. The table allows it too, but takes half a microsecond.
             assert self.header is not None, "the table allows no block before a header"
             code = payload[0]
             if code == _TRADES:
                 return self._take_block(decode_block(payload, self.header))
-            if code in UPDATE_DECODERS:
-                return self._take_updates(UPDATE_DECODERS[code](payload, self.header))
+            decode = UPDATE_DECODERS.get(code)
+            if decode is not None:
+                return self._take_updates(decode(payload, self.header))
         self._steady = None
         if self.is_elsewhere:
             return self._take_refusal(payload)

@@ -131,6 +131,12 @@ class Desk:
             return wake_ns
         return min(wake_ns, self._updated_ns + limit * 1_000_000 + 1)
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is to be answered before `wake_ns` to a record that changes neither the
+        book nor the orders."""
+        return self._seen is not None and self.kill.is_armed
+
     # What comes in.
 
     def take(self, record: Received) -> list[Report]:
@@ -240,6 +246,8 @@ class Desk:
 
     def _watch(self, said: list[Report]) -> bool:
         """Whether the desk may go on: no limit that is set to kill is exceeded."""
+        if not self._limits.kills:
+            return self.kill.is_armed
         risk, (bid, ask, _, _) = self._risk, self._seen or (None, None, 0, "")
         if not self.kill.is_armed or risk is None or bid is None or ask is None:
             return self.kill.is_armed

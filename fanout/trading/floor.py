@@ -53,7 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class _Seat:
     """A desk, and what was reported of it last."""
 
-    __slots__ = ("account", "account_ns", "desk", "instrument", "quote")
+    __slots__ = ("account", "account_ns", "desk", "instrument", "quote", "wake_ns")
 
     def __init__(self, desk: Desk, instrument: Instrument, quote: QuoteReport | None) -> None:
         self.desk = desk
@@ -61,6 +61,8 @@ class _Seat:
         self.quote = quote
         self.account = desk.risk_record
         self.account_ns = 0
+        self.wake_ns: float = 0
+        """`desk.wake_ns` as it was after the newest answer."""
 
 
 class Floor:
@@ -167,7 +169,11 @@ class Floor:
         reports = exchange.take(record)
         if isinstance(record, _OF_ONE_SYMBOL) and not reports:
             seat = self._seats.get(record.instrument.symbol)
-            if seat is not None:
+            if seat is None:
+                pass
+            elif type(record) is Trade and self._is_quiet(seat):
+                self._account(seat, reports, said)
+            else:
                 self._answer(seat, reports, said)
         else:
             self._answer_all(stream, reports, said)
@@ -224,6 +230,11 @@ class Floor:
             own = [each for each in reports if getattr(each, "symbol", symbol) == symbol]
             self._answer(seat, own, said)
 
+    def _is_quiet(self, seat: _Seat) -> bool:
+        """Whether a trade that caused nothing leaves the desk as it is. Most trades do, and come in
+        bursts."""
+        return seat.desk.exchange.now_ns < seat.wake_ns and seat.desk.is_at_rest
+
     def _answer(self, seat: _Seat, reports: list[Report], said: list[Report]) -> None:
         desk = seat.desk
         if not self._has_begun:
@@ -236,7 +247,8 @@ class Floor:
                 if type(each) is QuoteReport:
                     seat.quote = each
         self._account(seat, reports, said)
-        wake_ns = min(desk.wake_ns, desk.exchange.next_due_ns + 1)
+        seat.wake_ns = desk.wake_ns
+        wake_ns = min(seat.wake_ns, desk.exchange.next_due_ns + 1)
         if wake_ns < self.next_ns:
             self.next_ns = wake_ns
 

@@ -27,7 +27,7 @@ from fanout.trading.queues import Times
 from fanout.trading.reports import Report, Trust
 from fanout.trading.restart import Past
 from fanout.trading.settings import ExchangeSettings
-from fanout.trading.taking import shown_at
+from fanout.trading.taking import reaches, shown_at
 from fanout.trading.trust import FeedTrust
 
 _AGAINST_THE_BOOK: Final = (TradeKind.MARKET, TradeKind.AGGREGATE)
@@ -40,6 +40,7 @@ class Market:
 
     __slots__ = (
         "_has_changed",
+        "_instrument",
         "_ladders",
         "_say",
         "_trust",
@@ -68,6 +69,8 @@ class Market:
         """Why fills are frozen, empty if they are not."""
         self._units: object = None
         """The units of the first book. Orders and positions are in them."""
+        self._instrument: Instrument | None = None
+        """The newest whose units were looked at."""
         self._has_changed = False
         """Whether a record was in other units."""
 
@@ -94,14 +97,14 @@ class Market:
 
     def traded(self, trade: Trade, now_ns: int) -> None:
         """A trade, whose volume goes through the queues that it reaches."""
-        time = trade.time
-        if time > self.own.venue_time:
-            self.own.venue_time = time
+        own, time = self.own, trade.time
+        if time > own.venue_time:
+            own.venue_time = time
         ladder = self._ladders[0 if trade.buyer_is_maker else 1]
         levels = ladder.levels
         if not levels:
             return
-        if trade.instrument is not self.book.instrument:
+        if trade.instrument is not self._instrument:
             self._meet(trade.instrument, now_ns)
         best, price = levels[0].price, trade.price
         if best < price if ladder.is_bid else best > price:
@@ -113,20 +116,21 @@ class Market:
     def _match(self, ladder: Ladder, trade: Trade, now_ns: int) -> None:
         reached = ladder.reached_by(trade.price)
         at = Times(trade.received_ns, trade.time)
-        is_any_over = False
+        own = self.own
+        ended: set[int] = set()
         for model in MODELS:
             volume = trade.quantity
             for level in reached:
                 is_through = level.price != trade.price
                 for fill in level.queues[model].trade(volume, at, is_through=is_through):
                     volume -= fill.quantity
-                    if self.own.made(fill, model, level.price, now_ns, trade.trade_id):
-                        is_any_over = True
+                    if own.made(fill, model, level.price, now_ns, trade.trade_id):
+                        ended.add(fill.order_id)
         for level in reached:
             if level.price == trade.price:
                 level.note_trade(trade.quantity, trade.time, self.book.prices.time)
-        if is_any_over:
-            self.own.tidy(self.own.orders.values(), now_ns)
+        if ended:
+            own.tidy([own.orders[each] for each in sorted(ended)], now_ns)
 
     # The feed.
 
@@ -160,6 +164,7 @@ class Market:
 
     def _meet(self, instrument: Instrument, now_ns: int) -> None:
         """Freeze for good once a record is in other units than the first book."""
+        self._instrument = instrument
         units = _units(instrument)
         if self._units is None:
             self._units = units
@@ -196,8 +201,9 @@ def _show(ladder: Ladder, prices: OrderBook) -> None:
     for level in reversed(ladder.levels):
         displayed: int | None = quantity_at(side, level.price)
         if not (displayed or is_reached):
-            displayed = shown_at(prices, side, level.price)
-            is_reached = displayed is not None
+            is_reached = reaches(prices, side, level.price)
+            if not is_reached:
+                displayed = None
         if displayed != level.displayed:
             level.change(displayed, prices.time)
 

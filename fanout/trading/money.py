@@ -35,6 +35,8 @@ _INVERSE: Final = 10**INVERSE_DIGITS
 FEE_DIGITS: Final = 8
 """A fee of n is n * 10**-8 of the value: 10,000 is one basis point."""
 
+_FEE: Final = 10**FEE_DIGITS
+
 
 class Money(msgspec.Struct, frozen=True):
     """The currency that an instrument is settled in, and the exponent of its amounts."""
@@ -64,7 +66,7 @@ class Money(msgspec.Struct, frozen=True):
     def fee(self, price: int, quantity: int, rate: int) -> int:
         """A fee at `rate` * 10**-8 of the value, rounded up to the exponent: a rebate, which is
         negative, gets smaller by that."""
-        return -(-self.value(price, quantity) * rate // 10**FEE_DIGITS)
+        return -(-self.value(price, quantity) * rate // _FEE)
 
     def text(self, amount: int) -> str:
         """An amount in decimal digits, without zeros at the end."""

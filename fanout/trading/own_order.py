@@ -15,11 +15,15 @@ from fanout.trading.reports import OrderReport
 
 MODELS = tuple(Model)
 
+_NEW, _FILLED = OrderState.NEW, OrderState.FILLED
+"""Names of their own, since an enumeration's members are slow to look up."""
+
 
 class OwnOrder:
     """An order. `states[model]` and `remaining[model]` are those of a fill model."""
 
     __slots__ = (
+        "can_rest",
         "cancel_due_ns",
         "order_id",
         "remaining",
@@ -37,8 +41,11 @@ class OwnOrder:
         """When the exchange acknowledges it."""
         self.cancel_due_ns: int | None = None
         """When a cancel works; None if none was sent."""
-        self.states = [OrderState.NEW for _ in MODELS]
+        self.states = [_NEW for _ in MODELS]
         self.remaining = [request.quantity for _ in MODELS]
+        is_limit = request.type is not OrderType.MARKET
+        self.can_rest = is_limit and request.time_in_force is TimeInForce.GTC
+        """Whether what it cannot take at once stays in the book."""
 
     def __repr__(self) -> str:
         states = "/".join(each.name for each in self.states)
@@ -48,17 +55,11 @@ class OwnOrder:
     @property
     def is_over(self) -> bool:
         """Whether the order has ended in every model."""
-        return all(state.is_over for state in self.states)
-
-    @property
-    def can_rest(self) -> bool:
-        """Whether what it cannot take at once stays in the book."""
-        request = self.request
-        return request.type is not OrderType.MARKET and request.time_in_force is TimeInForce.GTC
+        return min(self.states) >= _FILLED
 
     def is_open(self, model: Model) -> bool:
         """Whether the order is on its way or working in a model."""
-        return OrderState.NEW < self.states[model] < OrderState.FILLED
+        return _NEW < self.states[model] < _FILLED
 
     def turn(
         self,

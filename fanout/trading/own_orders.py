@@ -28,7 +28,12 @@ from fanout.trading.reports import PositionReport, Report
 from fanout.trading.settings import ExchangeSettings
 from fanout.trading.taking import Taken, shown_at
 
-_OTHER: Final = {Side.BID: Side.ASK, Side.ASK: Side.BID}
+_OTHER: Final = (Side.ASK, Side.BID)
+"""The opposite of each side."""
+
+_POST_ONLY: Final = OrderType.POST_ONLY
+_FOK: Final = TimeInForce.FOK
+"""Names of their own, since an enumeration's members are slow to look up."""
 
 Offers = list[tuple[int, int]]
 """Prices and quantities that can be taken at once."""
@@ -127,7 +132,7 @@ class OwnOrders:
             self._say(order.turn(model, OrderEvent.REFUSE, now_ns, why=why))
             return
         short = order.request.quantity - sum([quantity for _, quantity in offers])
-        if short and order.request.time_in_force is TimeInForce.FOK:
+        if short and order.request.time_in_force is _FOK:
             offers = []
         self._work(order, model, offers, short, now_ns)
 
@@ -139,7 +144,7 @@ class OwnOrders:
     def _clash(self, order: OwnOrder, model: Model, offers: Offers) -> str:
         """Why an order that meets others is refused; empty if it is not."""
         request = order.request
-        if request.type is OrderType.POST_ONLY:
+        if request.type is _POST_ONLY:
             # What we took is displayed still, and counts here: so no order rests against it.
             best = self._opposite_best(request.side)
             if best is not None and _reaches(request, best.price):

@@ -93,8 +93,7 @@ class PaperExchange:
         caller's to read, not to change."""
         # Types are compared, not matched: this is done for every record.
         kind = type(record)
-        is_update = kind is BookUpdate or kind is OrderUpdate
-        if kind is Trade or is_update or kind is Quote:
+        if kind is Trade or kind is BookUpdate or kind is OrderUpdate or kind is Quote:
             time_ns: int = record.received_ns  # type: ignore[union-attr]
         else:
             time_ns = time_of(record)
@@ -107,13 +106,14 @@ class PaperExchange:
         except FanoutError as error:
             instrument: Instrument | None = getattr(record, "instrument", None)
             self._distrust(str(error), instrument)
-        if kind is Trade or is_update:
+        if kind is Trade:
             market = self._markets.get(record.instrument.symbol)  # type: ignore[union-attr]
             if market is not None:
-                if is_update:
-                    market.updated(self.now_ns)
-                else:
-                    market.traded(record, self.now_ns)  # type: ignore[arg-type]
+                market.traded(record, self.now_ns)  # type: ignore[arg-type]
+        elif kind is BookUpdate or kind is OrderUpdate:
+            market = self._markets.get(record.instrument.symbol)  # type: ignore[union-attr]
+            if market is not None:
+                market.updated(self.now_ns)
         elif kind is not Quote:
             self._take_event(record)
         if self._frozen:

@@ -91,6 +91,7 @@ class Risk:
     ) -> None:
         limits.require_fit(instrument)
         self.limits = limits
+        self._by_check: dict[str, int | None] = {each: getattr(limits, each) for each in Check}
         self._instrument = instrument
         self._money = money_of(instrument)
         rate = limits.orders_per_second
@@ -183,22 +184,24 @@ class Risk:
             (Check.DRAWDOWN, self.drawdown),
             (Check.STALE_DATA, _age_ms(touch, now_ns)),
         )
-        breaches = [self._over(check, value, self._text_of(check)) for check, value in values]
+        breaches = [self._over(check, value) for check, value in values]
         return [each for each in breaches if each is not None]
 
     def _asked(self, check: Check, question: _Question) -> Breach | None:
-        if getattr(self.limits, check) is None:
+        limit = self._by_check[check]
+        if limit is None:
             return None
         value = self._value(check, question)
         if value is None:
-            limit = self._text_of(check)(getattr(self.limits, check))
-            return Breach(check=check, value="unknown, without a best bid and ask", limit=limit)
-        return self._over(check, value, self._text_of(check))
+            shown = self._text_of(check)(limit)
+            return Breach(check=check, value="unknown, without a best bid and ask", limit=shown)
+        return self._over(check, value)
 
-    def _over(self, check: Check, value: int, text: Callable[[int], str]) -> Breach | None:
-        limit: int | None = getattr(self.limits, check)
+    def _over(self, check: Check, value: int) -> Breach | None:
+        limit = self._by_check[check]
         if limit is None or value <= limit:
             return None
+        text = self._text_of(check)
         return Breach(check=check, value=text(value), limit=text(limit))
 
     def _text_of(self, check: Check) -> Callable[[int], str]:

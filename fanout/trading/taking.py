@@ -20,6 +20,10 @@ EXACT_LEVELS: Final = 20
 promises."""
 
 
+_ASK: Final = Side.ASK
+"""A name of its own, since an enumeration's members are slow to look up."""
+
+
 class Taken:
     """The quantities that own orders took from one side of a book, by price."""
 
@@ -84,5 +88,10 @@ def shown_at(book: OrderBook, side: Side, price: int) -> int | None:
     displayed = book.quantity_at(side, price)
     if displayed or not book.is_top_only:
         return displayed
-    held = book.ask_count if side is Side.ASK else book.bid_count
-    return 0 if book.count_to(side, price) < min(held, EXACT_LEVELS) else None
+    return 0 if reaches(book, side, price) else None
+
+
+def reaches(book: OrderBook, side: Side, price: int) -> bool:
+    """Whether a book that is cut off reaches to a price at which it has nothing."""
+    count = book.count_to(side, price)
+    return count < EXACT_LEVELS and count < (book.ask_count if side is _ASK else book.bid_count)

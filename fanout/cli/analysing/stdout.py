@@ -11,8 +11,8 @@ import os
 import select
 import stat
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
 import trio
@@ -51,12 +51,33 @@ class LinesOutput:
             return
         data = b"".join(self._pending)
         self._pending = []
-        try:
+        with _in_words():
             await self._write(data)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputError(f"cannot write: {reason(error)}") from error
+
+    def flush_at_once(self) -> None:
+        """Write lines for as long as a pipe takes them at once. The others stay for `flush`, which
+        must not be under way. Raises as `flush`."""
+        while self._is_pipe and (count := self._fitting()):
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLOUT)
+            if not poll.poll(0):
+                return
+            with _in_words():
+                try:
+                    os.write(self._descriptor, b"".join(self._pending[:count]))
+                except BlockingIOError:  # as in `_write_pipe`
+                    return
+            del self._pending[:count]
+
+    def _fitting(self) -> int:
+        """How many of the first lines are a piece."""
+        count = size = 0
+        for line in self._pending:
+            size += len(line)
+            if size > PIECE_BYTES:
+                break
+            count += 1
+        return count
 
     async def _write(self, data: bytes) -> None:
         if self._is_pipe:
@@ -95,6 +116,17 @@ class StdoutOutput(LinesOutput):
         """See `Output.add`."""
         line, listed = self._form.line, self._listed
         self._pending += [line(listed[place], row) for place, row in rows]
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Raises `BrokenPipeError` as it is, and other errors of the system as `OutputError`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write: {reason(error)}") from error
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -111,10 +111,13 @@ class PatientOutput:
             self._inner.add(rows)
 
     async def flush(self) -> None:
-        """See `Output.flush`. On a live stream it leaves the writing to `run`."""
+        """See `Output.flush`. On a live stream it leaves to `run` what a reader has no room for."""
         if self._waits():
             await self._write()
-        else:
+            return
+        if not self._lock.locked():
+            self._inner.flush_at_once()
+        if self._inner.unwritten:
             self._arrived.set()
 
     async def run(self) -> None:

@@ -14,7 +14,6 @@ from cpython.long cimport PyLong_FromLongLong
 from cpython.object cimport PyObject, PyTypeObject
 from libc.math cimport ceil, exp, fabs, floor, isfinite, log1p, sqrt
 from libc.stdint cimport int64_t
-from libc.string cimport memcmp, memcpy
 
 from importlib import import_module
 
@@ -47,6 +46,12 @@ cdef extern from *:
         return (PyObject *)made;
     }
 
+    static inline void keep(PyObject **place, PyObject *object) {
+        PyObject *before = *place;
+        *place = Py_XNewRef(object);
+        Py_XDECREF(before);
+    }
+
     #define ITEM(tuple, place) (((PyTupleObject *)(tuple))->ob_item[place])
 
     /* quantity * room / limit, rounded up to the lot. None is negative, limit and lot are not 0. */
@@ -64,9 +69,10 @@ cdef extern from *:
     object pair(object type, object first, object second)
     PyObject *ITEM(PyObject *tuple, Py_ssize_t place)
     int64_t shared(int64_t quantity, int64_t room, int64_t limit, int64_t lot) noexcept
+    void keep(PyObject **place, PyObject *object) noexcept
 
 cdef enum:
-    MAX_PARAMETERS = 8
+    MAX_PARAMETERS = 5
     MAX_DIGITS = 22  # 10**22 is the largest power of ten that is a double
 
 # Integers up to this are doubles, so that one division of two of them rounds once.
@@ -130,16 +136,30 @@ cdef object plain(str name):
 
 # What the view shows.
 
-cdef struct Shown:
-    int64_t bid
-    int64_t ask
-    int64_t position
+cdef struct Units:
     int64_t tick
     int64_t lot
     int64_t quantity_digits
     double price_power
+    double contract
+    double base_power
+
+
+cdef struct Shown:
+    int64_t bid
+    int64_t ask
+    int64_t position
+    int64_t quantity_digits
     double mid
     double held
+
+
+# The newest instrument and, below, the newest strategy of each kind are frozen, and taken apart
+# once: that took a quarter of a call. They are recognised by their addresses, which nothing else
+# can have while a reference is kept. The collector does not see it, and so never frees them.
+# Objects are made only behind the last look at this: that may run the collector, and other calls.
+cdef PyObject *_instrument = NULL
+cdef Units units
 
 
 cdef inline bint within(PyObject *number, int64_t *value) noexcept:
@@ -154,28 +174,17 @@ cdef bint is_linear(PyObject *kind) noexcept:
     return False
 
 
-cdef bint read(PyObject *view, Shown *shown) noexcept:
-    """False if that is for the plain function."""
-    cdef PyObject *instrument
-    cdef PyObject *bid
-    cdef PyObject *ask
-    cdef int64_t digits, other, contract, mantissa
-    if not IS_EXACTLY(view, VIEW):
-        return False
-    instrument = SLOT(view, view_instrument)
-    bid, ask = SLOT(view, view_bid), SLOT(view, view_ask)
+cdef bint learn_units(PyObject *instrument) noexcept:
+    """False if the instrument is for the plain function."""
+    global _instrument
+    cdef int64_t tick, lot, digits, quantity_digits, contract, mantissa, other
     if instrument == NULL or not IS_EXACTLY(instrument, INSTRUMENT):
         return False
-    if bid == NULL or ask == NULL or not IS_EXACTLY(bid, LEVEL) or not IS_EXACTLY(ask, LEVEL):
-        return False
     if not (
-        within(ITEM(bid, 0), &shown.bid)
-        and within(ITEM(ask, 0), &shown.ask)
-        and within(SLOT(view, view_position), &shown.position)
-        and within(SLOT(instrument, instrument_tick), &shown.tick)
-        and within(SLOT(instrument, instrument_lot), &shown.lot)
+        within(SLOT(instrument, instrument_tick), &tick)
+        and within(SLOT(instrument, instrument_lot), &lot)
         and as_i64(SLOT(instrument, instrument_price_exponent), &digits)
-        and as_i64(SLOT(instrument, instrument_quantity_exponent), &shown.quantity_digits)
+        and as_i64(SLOT(instrument, instrument_quantity_exponent), &quantity_digits)
         and as_i64(SLOT(instrument, instrument_contract_exponent), &contract)
         and within(SLOT(instrument, instrument_contract_mantissa), &mantissa)
         and is_linear(SLOT(instrument, instrument_type))
@@ -183,20 +192,46 @@ cdef bint read(PyObject *view, Shown *shown) noexcept:
         return False
     if not (-MAX_DIGITS <= digits <= 0 and -MAX_DIGITS <= contract <= MAX_DIGITS):
         return False
-    if not -2 * MAX_DIGITS <= shown.quantity_digits <= MAX_DIGITS:
+    if not -2 * MAX_DIGITS <= quantity_digits <= MAX_DIGITS:
         return False
-    other = shown.quantity_digits + contract
-    if not -MAX_DIGITS <= other <= 0:
+    other = quantity_digits + contract
+    if not -MAX_DIGITS <= other <= 0 or tick < 0 or lot < 0 or mantissa <= 0:
         return False
-    if fabs(<double>shown.position * <double>mantissa) > <double>EXACT:
+    units.tick, units.lot = tick or 1, lot or 1
+    units.quantity_digits = quantity_digits
+    units.price_power, units.base_power = POWERS[-digits], POWERS[-other]
+    units.contract = <double>mantissa
+    keep(&_instrument, instrument)
+    return True
+
+
+cdef bint read(PyObject *view, Shown *shown) noexcept:
+    """False if that is for the plain function."""
+    cdef PyObject *instrument
+    cdef PyObject *bid
+    cdef PyObject *ask
+    cdef double size
+    if not IS_EXACTLY(view, VIEW):
         return False
-    if shown.tick < 0 or shown.lot < 0 or not -EXACT <= shown.bid + shown.ask <= EXACT:
+    instrument = SLOT(view, view_instrument)
+    bid, ask = SLOT(view, view_bid), SLOT(view, view_ask)
+    if bid == NULL or ask == NULL or not IS_EXACTLY(bid, LEVEL) or not IS_EXACTLY(ask, LEVEL):
         return False
-    shown.tick = shown.tick or 1
-    shown.lot = shown.lot or 1
-    shown.price_power = POWERS[-digits]
-    shown.mid = <double>(shown.bid + shown.ask) / shown.price_power / 2
-    shown.held = <double>(shown.position * mantissa) / POWERS[-other]
+    if not (
+        within(ITEM(bid, 0), &shown.bid)
+        and within(ITEM(ask, 0), &shown.ask)
+        and within(SLOT(view, view_position), &shown.position)
+        and -EXACT <= shown.bid + shown.ask <= EXACT
+    ):
+        return False
+    if instrument != _instrument and not learn_units(instrument):
+        return False
+    size = <double>shown.position * units.contract
+    if not fabs(size) < <double>EXACT:
+        return False
+    shown.quantity_digits = units.quantity_digits
+    shown.mid = <double>(shown.bid + shown.ask) / units.price_power / 2
+    shown.held = size / units.base_power
     return True
 
 
@@ -217,7 +252,7 @@ cdef inline int64_t in_lots(int64_t quantity, int64_t lot) noexcept:
 
 
 cdef bint sized(const Shown *shown, int64_t quantity, int64_t limit, Rounded *to) noexcept:
-    cdef int64_t lot = shown.lot, position = shown.position
+    cdef int64_t lot = units.lot, position = shown.position
     cdef int64_t size = -position if position < 0 else position
     cdef int64_t room = limit - size if limit > size else 0
     cdef int64_t whole, increasing, reducing
@@ -238,21 +273,21 @@ cdef bint rounded(
     const Shown *shown, double bid, double ask, int64_t quantity, int64_t limit, Rounded *to
 ) noexcept:
     """False if that is for the plain function, and its errors."""
-    cdef double tick = <double>shown.tick
-    cdef double down = floor(bid * shown.price_power / tick + SLACK)
-    cdef double up = ceil(ask * shown.price_power / tick - SLACK)
+    cdef double tick = <double>units.tick
+    cdef double down = floor(bid * units.price_power / tick + SLACK)
+    cdef double up = ceil(ask * units.price_power / tick - SLACK)
     cdef double most = <double>EXACT
     if not (isfinite(bid) and isfinite(ask) and bid <= ask):
         return False
     if not (fabs(down * tick) <= most and fabs(up * tick) <= most):
         return False
-    to.bid, to.ask = <int64_t>down * shown.tick, <int64_t>up * shown.tick
-    to.is_lowered = to.bid > shown.ask - shown.tick
-    to.is_lifted = to.ask < shown.bid + shown.tick
+    to.bid, to.ask = <int64_t>down * units.tick, <int64_t>up * units.tick
+    to.is_lowered = to.bid > shown.ask - units.tick
+    to.is_lifted = to.ask < shown.bid + units.tick
     if to.is_lowered:
-        to.bid = shown.ask - shown.tick
+        to.bid = shown.ask - units.tick
     if to.is_lifted:
-        to.ask = shown.bid + shown.tick
+        to.ask = shown.bid + units.tick
     return sized(shown, quantity, limit, to)
 
 
@@ -282,7 +317,8 @@ cdef tuple clamps_of(const Shown *shown, const Rounded *to, tuple before):
         _newest = texts_of(shown, to)
         _newest_kind, _newest_position = kind, shown.position
         _newest_digits = shown.quantity_digits
-    return before + _newest if before else _newest
+    newest = _newest
+    return before + newest if before else newest
 
 
 cdef tuple texts_of(const Shown *shown, const Rounded *to):
@@ -343,171 +379,160 @@ def quotes_of(
 cdef struct Form:
     PyObject *type
     int count
-    Py_ssize_t quantity
-    Py_ssize_t limit
-    Py_ssize_t parameters[MAX_PARAMETERS]
-
-
-cdef struct Settings:
+    Py_ssize_t quantity_at
+    Py_ssize_t limit_at
+    Py_ssize_t at[MAX_PARAMETERS]
+    PyObject *strategy  # the newest; what follows is of its settings alone
     int64_t quantity
     int64_t limit
     double of[MAX_PARAMETERS]
+    double half  # half of the spread
+    double skew  # how far a unit of position moves the quotes
 
 
 cdef Form STOIKOV
 cdef Form GLFT
 cdef Form BASIC
 STOIKOV.type = GLFT.type = BASIC.type = NULL
-_kept = []
+STOIKOV.strategy = GLFT.strategy = BASIC.strategy = NULL
 
 
-cdef bint learn(Form *form, str module, str name, tuple parameters) except -1:
+cdef bint learn_type(Form *form, tuple names) except -1:
     """Look at a strategy's class, when it is used first: its module imports this one."""
     cdef int place
+    module, name, *parameters = names
     cls = getattr(import_module("fanout.trading.strategies." + module), name)
     for place, each in enumerate(parameters):
-        form.parameters[place] = _offset(cls, each)
+        form.at[place] = _offset(cls, each)
     form.count = len(parameters)
-    form.quantity, form.limit = _offset(cls, b"quantity"), _offset(cls, b"position_limit")
-    _kept.append(cls)
-    form.type = <PyObject *>cls
+    form.quantity_at, form.limit_at = _offset(cls, b"quantity"), _offset(cls, b"position_limit")
+    keep(&form.type, <PyObject *>cls)
     return True
 
 
-cdef bint settings_of(const Form *form, PyObject *strategy, Settings *settings) noexcept:
-    """False for a subclass, which may have other formulas, and for settings that are no doubles."""
+cdef bint learn(Form *form, PyObject *strategy, tuple names) except -1:
+    """Read the settings. False for a subclass, which may have other formulas, and for settings that
+    are no doubles."""
     cdef PyObject *value
     cdef int place
+    if form.type == NULL:
+        learn_type(form, names)
     if not IS_EXACTLY(strategy, form.type):
         return False
+    keep(&form.strategy, NULL)
     for place in range(form.count):
-        value = SLOT(strategy, form.parameters[place])
+        value = SLOT(strategy, form.at[place])
         if value == NULL or not PyFloat_CheckExact(<object>value):
             return False
-        settings.of[place] = PyFloat_AS_DOUBLE(<object>value)
-    return as_i64(SLOT(strategy, form.quantity), &settings.quantity) and as_i64(
-        SLOT(strategy, form.limit), &settings.limit
-    )
+        form.of[place] = PyFloat_AS_DOUBLE(<object>value)
+    if not (
+        as_i64(SLOT(strategy, form.quantity_at), &form.quantity)
+        and as_i64(SLOT(strategy, form.limit_at), &form.limit)
+    ):
+        return False
+    keep(&form.strategy, strategy)
+    return True
+
+
+cdef tuple STOIKOV_NAMES = (
+    "avellaneda_stoikov", "AvellanedaStoikov", b"gamma", b"sigma", b"k", b"tau"
+)
+cdef tuple GLFT_NAMES = ("glft", "Glft", b"gamma", b"sigma", b"k", b"a", b"delta")
+cdef tuple BASIC_NAMES = ("basic", "Basic", b"spread_bps", b"min_spread", b"max_spread", b"skew_bps")
+
+
+cdef bint learn_stoikov(PyObject *strategy) except -1:
+    cdef double gamma, sigma, k, tau
+    if not learn(&STOIKOV, strategy, STOIKOV_NAMES):
+        return False
+    gamma, sigma, k, tau = STOIKOV.of[0], STOIKOV.of[1], STOIKOV.of[2], STOIKOV.of[3]
+    STOIKOV.skew = gamma * (sigma * sigma) * tau
+    STOIKOV.half = (STOIKOV.skew + 2 / gamma * log1p(gamma / k)) / 2
+    return True
 
 
 def AvellanedaStoikov_quote(self, view):
     """See `AvellanedaStoikov.quote`."""
-    cdef Settings settings
     cdef Shown shown
     cdef Rounded to
-    cdef double gamma, sigma, k, tau, risk, spread, reservation, skew
-    if STOIKOV.type == NULL:
-        learn(
-            &STOIKOV,
-            "avellaneda_stoikov",
-            "AvellanedaStoikov",
-            (b"gamma", b"sigma", b"k", b"tau"),
-        )
-    if settings_of(&STOIKOV, <PyObject *>self, &settings) and read(<PyObject *>view, &shown):
-        gamma, sigma, k, tau = settings.of[0], settings.of[1], settings.of[2], settings.of[3]
-        risk = gamma * (sigma * sigma) * tau
-        spread = risk + 2 / gamma * log1p(gamma / k)
-        reservation = shown.mid - shown.held * risk
-        skew = -shown.held * risk
+    cdef double reservation, skew
+    cdef PyObject *strategy = <PyObject *>self
+    if (strategy == STOIKOV.strategy or learn_stoikov(strategy)) and read(<PyObject *>view, &shown):
+        skew = -shown.held * STOIKOV.skew
+        reservation = shown.mid + skew
         if rounded(
             &shown,
-            reservation - spread / 2,
-            reservation + spread / 2,
-            settings.quantity,
-            settings.limit,
+            reservation - STOIKOV.half,
+            reservation + STOIKOV.half,
+            STOIKOV.quantity,
+            STOIKOV.limit,
             &to,
         ):
-            return made(
-                &shown, &to, PyFloat_FromDouble(shown.mid + skew), PyFloat_FromDouble(skew), ()
-            )
+            return made(&shown, &to, reservation, skew, ())
     return plain("AvellanedaStoikov_quote")(self, view)
 
 
-# What follows from the settings alone of the newest GLFT: logarithms and a root take a fifth of a
-# call, and settings stay the same for a whole run.
-cdef double[5] _glft_of = [0, 0, 0, 0, 0]
-cdef double _glft_half = 0
-cdef double _glft_skew = 0
-
-
-cdef void settle(const double *of) noexcept:
-    global _glft_half, _glft_skew
-    cdef double gamma = of[0], sigma = of[1], k = of[2], a = of[3], delta = of[4]
-    cdef double size = gamma * delta
-    cdef double decay = log1p(size / k)
-    cdef double c1 = decay / size
-    cdef double c2 = sqrt(gamma / (2 * a * delta * k) * exp((k / size + 1) * decay))
-    _glft_half = c1 + delta / 2 * c2 * sigma
-    _glft_skew = c2 * sigma
-    memcpy(_glft_of, of, sizeof(_glft_of))
+cdef bint learn_glft(PyObject *strategy) except -1:
+    cdef double gamma, sigma, k, a, delta, size, decay, c1, c2
+    if not learn(&GLFT, strategy, GLFT_NAMES):
+        return False
+    gamma, sigma, k, a, delta = GLFT.of[0], GLFT.of[1], GLFT.of[2], GLFT.of[3], GLFT.of[4]
+    size = gamma * delta
+    decay = log1p(size / k)
+    c1 = decay / size
+    c2 = sqrt(gamma / (2 * a * delta * k) * exp((k / size + 1) * decay))
+    GLFT.half = c1 + delta / 2 * c2 * sigma
+    GLFT.skew = c2 * sigma
+    return True
 
 
 def Glft_quote(self, view):
     """See `Glft.quote`."""
-    cdef Settings settings
     cdef Shown shown
     cdef Rounded to
     cdef double skew, bid, ask
-    if GLFT.type == NULL:
-        learn(&GLFT, "glft", "Glft", (b"gamma", b"sigma", b"k", b"a", b"delta"))
-    if settings_of(&GLFT, <PyObject *>self, &settings) and read(<PyObject *>view, &shown):
-        if memcmp(settings.of, _glft_of, sizeof(_glft_of)):
-            settle(settings.of)
-        skew = _glft_skew * shown.held
-        bid, ask = _glft_half + skew, _glft_half - skew
+    cdef PyObject *strategy = <PyObject *>self
+    if (strategy == GLFT.strategy or learn_glft(strategy)) and read(<PyObject *>view, &shown):
+        skew = GLFT.skew * shown.held
+        bid, ask = GLFT.half + skew, GLFT.half - skew
         skew = (ask - bid) / 2
         if rounded(
-            &shown,
-            shown.mid - bid,
-            shown.mid + ask,
-            settings.quantity,
-            settings.limit,
-            &to,
+            &shown, shown.mid - bid, shown.mid + ask, GLFT.quantity, GLFT.limit, &to
         ):
-            return made(
-                &shown, &to, PyFloat_FromDouble(shown.mid + skew), PyFloat_FromDouble(skew), ()
-            )
+            return made(&shown, &to, shown.mid + skew, skew, ())
     return plain("Glft_quote")(self, view)
 
 
 def Basic_quote(self, view):
     """See `Basic.quote`."""
-    cdef Settings settings
     cdef Shown shown
     cdef Rounded to
-    cdef double wanted, spread, skew
-    if BASIC.type == NULL:
-        learn(
-            &BASIC, "basic", "Basic", (b"spread_bps", b"min_spread", b"max_spread", b"skew_bps")
-        )
+    cdef double wanted, spread, skew, fair_value
+    cdef PyObject *strategy = <PyObject *>self
     if (
-        settings_of(&BASIC, <PyObject *>self, &settings)
-        and 0 < settings.limit <= EXACT
+        (strategy == BASIC.strategy or learn(&BASIC, strategy, BASIC_NAMES))
+        and 0 < BASIC.limit <= EXACT
         and read(<PyObject *>view, &shown)
     ):
-        wanted = shown.mid * settings.of[0] / 10_000
-        spread = min(max(wanted, settings.of[1]), settings.of[2])
+        wanted = shown.mid * BASIC.of[0] / 10_000
+        spread = min(max(wanted, BASIC.of[1]), BASIC.of[2])
         skew = (
             -shown.mid
-            * settings.of[3]
+            * BASIC.of[3]
             / 10_000
-            * (<double>shown.position / <double>settings.limit)
+            * (<double>shown.position / <double>BASIC.limit)
         )
+        fair_value = shown.mid + skew
         if rounded(
             &shown,
-            shown.mid + skew - spread / 2,
-            shown.mid + skew + spread / 2,
-            settings.quantity,
-            settings.limit,
+            fair_value - spread / 2,
+            fair_value + spread / 2,
+            BASIC.quantity,
+            BASIC.limit,
             &to,
         ):
-            return made(
-                &shown,
-                &to,
-                PyFloat_FromDouble(shown.mid + skew),
-                PyFloat_FromDouble(skew),
-                () if spread == wanted else bounded(wanted, spread),
-            )
+            clamps = () if spread == wanted else bounded(wanted, spread)
+            return made(&shown, &to, fair_value, skew, clamps)
     return plain("Basic_quote")(self, view)
 
 

@@ -49,6 +49,8 @@ def checked(quotes: object, instrument: Instrument) -> Quotes:
 def in_words(value: object) -> str:
     """A text of a strategy's own making, short enough for the journal and in letters it can hold.
     It does not raise."""
+    if type(value) is str and len(value) <= MAX_WORDS and value.isascii():
+        return value
     try:
         text = str(value)
     except Exception as error:
@@ -80,6 +82,8 @@ def _order(quote: tuple[int, int], instrument: Instrument) -> Quoted:
 
 def _whole(value: object) -> int:
     """An integer of any library as Python's own; 0 for what is none, which is refused."""
+    if type(value) is int:
+        return value
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         return 0
     return index(value)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fanout.clients.outcomes import Disconnected
-from fanout.protocol import FeedState, Instrument, Loss
-from fanout.trading.desk import DeskSettings
+from fanout.protocol import FeedState, Instrument, Loss, Status
+from fanout.trading.desk import Desk, DeskSettings
 from fanout.trading.earlier import Earlier
 from fanout.trading.errors import LimitsError, TransitionError
 from fanout.trading.floor import Floor, Plan
@@ -230,6 +230,72 @@ def test_the_same_records_give_the_same_reports() -> None:
     assert [encode(each) for each in one] == [encode(each) for each in other]
     assert kinds(one, Fill)
     assert kinds(one, AccountReport)
+
+
+# Trades that cause nothing.
+
+
+class Asking(Floor):
+    """Asks the desk about every trade."""
+
+    def _is_quiet(self, seat: object) -> bool:
+        return False
+
+
+def disturbed(floor: Floor, records: Sequence[object], seed: int) -> list[Report]:
+    """With lost connections, states of the feed, heartbeats, pulls and resets in between."""
+    said, random = list[Report](), Random(seed)
+    for number, each in enumerate(records):
+        said += floor.take(0, each)  # type: ignore[arg-type]
+        chance = random.random()
+        if chance < 0.04:
+            said += floor.take(0, Disconnected(why="gone", pause_s=0.1))
+        elif chance < 0.1:
+            state = random.choice((FeedState.STALE, FeedState.LIVE, FeedState.LIVE))
+            about = random.choice((X, None))
+            status = Status(seq=number, instrument=about, state=state, since_ns=floor.now_ns)
+            said += floor.take(0, status)
+        elif chance < 0.2:
+            said += floor.advance(floor.now_ns + random.randrange(40 * MS))
+        elif chance < 0.22 and floor.is_any_armed:
+            said += floor.pull(KillCause.SIGNAL, "by chance")
+        elif not floor.is_any_armed and floor.desks[0].kill.state is KillState.LATCHED:
+            said += floor.reset("alice")
+    return said
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.booleans(), st.sampled_from((0, 4, 25)))
+def test_a_desk_need_not_be_asked_about_a_trade_that_causes_nothing(
+    seed: int, chance: int, has_limits: bool, min_life_ms: int
+) -> None:
+    limits = OFF
+    if has_limits:
+        kills = frozenset({Check.STALE_DATA, Check.DRAWDOWN})
+        limits = replace(OFF, stale_ms=60, drawdown=10**15, orders_per_second=40, kills=kills)
+    plans = [plan(limits=limits, min_life_ms=min_life_ms)]
+    records = walk(seed, 250)
+
+    said = disturbed(Floor(SETTINGS, plans), records, chance)
+    assert said == disturbed(Asking(SETTINGS, plans), records, chance)
+    assert kinds(said, OrderReport)
+
+
+def test_a_desk_is_not_asked_about_a_trade_that_causes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    floor, tape, asked = Floor(SETTINGS, [plan()]), Tape(), list[object]()
+    tape.book([(100, 9)])
+    played(floor, tape.records)
+    floor.advance((tape.ms + 20) * MS)
+    tape.ms += 30
+    tape.records.clear()
+    for _ in range(10):
+        tape.trade(50, 1, BUY)
+    monkeypatch.setattr(Desk, "answer", lambda _, reports: asked.append(reports) or [])
+
+    assert played(floor, tape.records) == []
+    assert asked == []
 
 
 # Several desks.

@@ -135,7 +135,8 @@ def test_quotes_of(
     assert repr(ours) == repr(reference)
 
 
-STOIKOV = AvellanedaStoikov(gamma=0.01, sigma=3, k=0.5, tau=60, quantity=10, position_limit=1000)
+SIZES = {"quantity": 10, "position_limit": 1000}
+STOIKOV = AvellanedaStoikov(gamma=0.01, sigma=3, k=0.5, tau=60, **SIZES)
 TENTHS = replace(X, price_exponent=-1, quantity_exponent=-1, tick=1, lot=1)
 BITCOIN = View(
     time_ns=0,
@@ -167,9 +168,8 @@ def test_clamps_are_those_of_each_call() -> None:
 def test_ordinary_quotes_need_no_plain_function(
     position: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = {"quantity": 10, "position_limit": 1000}
-    glft = Glft(gamma=0.1, sigma=2, k=1.5, a=140, delta=1, **sizes)
-    basic = Basic(spread_bps=1, min_spread=1, max_spread=5, skew_bps=1, **sizes)
+    glft = Glft(gamma=0.1, sigma=2, k=1.5, a=140, delta=1, **SIZES)
+    basic = Basic(spread_bps=1, min_spread=1, max_spread=5, skew_bps=1, **SIZES)
     strategies = (STOIKOV, glft, basic)
     for strategy in strategies:
         require_same(strategy, replace(BITCOIN, position=position))
@@ -183,6 +183,37 @@ def test_integers_as_settings_give_what_doubles_give() -> None:
         gamma=0.01, sigma=3.0, k=0.5, tau=60.0, quantity=10, position_limit=1000
     )
     assert repr(STOIKOV) == repr(doubles)
+
+
+def test_strategies_and_instruments_in_turn_give_each_its_own() -> None:
+    coarse = replace(BITCOIN, instrument=replace(TENTHS, tick=100, lot=5, quantity_exponent=-3))
+    for gamma in (0.1, 0.2, 0.1):
+        strategies = (
+            AvellanedaStoikov(gamma=gamma, sigma=3, k=0.5, tau=60, **SIZES),
+            Glft(gamma=gamma, sigma=2, k=1.5, a=140, delta=1, **SIZES),
+            Basic(spread_bps=gamma, min_spread=0.1, max_spread=500, skew_bps=1, **SIZES),
+        )
+        for strategy in strategies:
+            for view in (BITCOIN, coarse, replace(BITCOIN, position=-15), coarse):
+                require_same(strategy, view)
+
+
+def test_a_strategy_at_the_address_of_one_that_is_gone_has_its_own_settings() -> None:
+    wanted = [
+        repr(AvellanedaStoikov(gamma=0.01, sigma=each, k=0.5, tau=60, **SIZES).quote(BITCOIN))
+        for each in range(1, 50)
+    ]
+    kept = [
+        AvellanedaStoikov(gamma=0.01, sigma=each, k=0.5, tau=60, **SIZES) for each in range(1, 50)
+    ]
+    assert wanted == [repr(require_same(each, BITCOIN)) for each in kept]
+
+
+def test_an_instrument_at_the_address_of_one_that_is_gone_has_its_own_units() -> None:
+    for digits in range(20):
+        instrument = replace(TENTHS, price_exponent=-digits)
+        require_same(STOIKOV, replace(BITCOIN, instrument=instrument))
+        del instrument
 
 
 def test_a_subclass_keeps_its_own_formulas() -> None:

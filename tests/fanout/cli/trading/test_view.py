@@ -1,6 +1,7 @@
 """What a run on paper shows to people: lines as it happens, and tables of how it stands."""
 
 import os
+from contextlib import suppress
 
 import pytest
 import trio
@@ -128,6 +129,15 @@ def test_a_run_that_has_not_begun_is_shown_as_it_is() -> None:
     assert "fills are frozen: no whole book has come yet" in text
 
 
+def fill(pipe: int) -> None:
+    """Leave no room in a pipe."""
+    os.set_blocking(pipe, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b" " * 4_096)
+    os.set_blocking(pipe, True)
+
+
 def test_lines_for_a_slow_reader_are_dropped_live_and_waited_for_from_a_journal() -> None:
     reading, writing = os.pipe()
     is_kept = True
@@ -140,6 +150,7 @@ def test_lines_for_a_slow_reader_are_dropped_live_and_waited_for_from_a_journal(
         assert os.read(reading, 65_536).endswith(b" fills go on\n")
         nonlocal is_kept
         is_kept = False
+        fill(writing)
         for _ in range(MOST_LINES // 100 + 5):
             output.add([report] * 100)
             await output.flush()
@@ -151,3 +162,58 @@ def test_lines_for_a_slow_reader_are_dropped_live_and_waited_for_from_a_journal(
     trio.run(main)
     os.close(reading)
     os.close(writing)
+
+
+def said(why: str) -> Trust:
+    return Trust(time_ns=AT, symbol="BTCUSDT", is_frozen=True, why=why)
+
+
+@pytest.mark.parametrize("is_blocking", [True, False])
+async def test_a_pipe_with_room_has_live_lines_at_once_and_the_others_in_their_order(
+    is_blocking: bool,
+) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, is_blocking)
+    output = PatientOutput(WordsOutput(writing, named), lambda: False)
+    wanted = ["first", *(f"number {each}" for each in range(3_000)), "x" * 10_000, "last"]
+    output.add([said(wanted[0])])
+    await output.flush()
+    text = os.read(reading, 65_536)
+    assert text.endswith(b" first\n")
+    for each in wanted[1:]:
+        output.add([said(each)])
+        await output.flush()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(output.run)
+        while not text.endswith(b" last\n"):
+            await trio.lowlevel.wait_readable(reading)
+            text += os.read(reading, 65_536)
+            await output.flush()
+        nursery.cancel_scope.cancel()
+    assert [line.rpartition(": ")[2] for line in text.decode().splitlines()] == wanted
+    assert not output.dropped
+    os.close(reading)
+    output.add([said("nobody reads this")])
+    with pytest.raises(BrokenPipeError):
+        await output.flush()
+    os.close(writing)
+
+
+async def test_a_pipe_that_others_have_filled_meanwhile_leaves_the_lines_to_the_writing_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reading, writing = os.pipe()
+    output = PatientOutput(WordsOutput(writing, named), lambda: False)
+    output.add([said("why")])
+    with monkeypatch.context() as patched:
+        patched.setattr("os.write", lambda *_: refuse())
+        await output.flush()
+    with trio.move_on_after(0.01):
+        await output.run()
+    assert os.read(reading, 65_536).endswith(b" why\n")
+    os.close(reading)
+    os.close(writing)
+
+
+def refuse() -> int:
+    raise BlockingIOError
