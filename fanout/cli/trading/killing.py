@@ -48,18 +48,38 @@ def reset_run(directory: Path, who: str) -> str:
     """Reset the switch, and return in words. Raises `OperatorError`."""
     owner = owner_of(directory)
     if owner is None:
-        take_away(directory / KILL)
-        said = _kept(directory, lambda floor: floor.reset(who))
-        if not any(isinstance(each, KillReport) and each.state == KillState.ARMED for each in said):
-            raise UsageError(f"the kill switch of {directory} is not pulled")
-        return f"armed again by {who}; no process runs there"
-    _require_killed(running_standing(directory, owner), directory)
+        return _reset_kept(directory, who)
+    try:
+        _require_killed(running_standing(directory, owner), directory)
+    except NoDesksError:
+        if not _is_taken_away(directory):
+            raise
+        return "the kill file is gone; the run waits for its inputs"
     take_away(directory / KILL)
     ask(directory / RESET, who)
     if _until(directory, owner, lambda now: _was_reset(now, who)) is None:
         take_away(directory / RESET)
         raise OperatorError(f"process {owner} has not reset the switch: its messages say why")
     return f"armed again by {who}"
+
+
+def _reset_kept(directory: Path, who: str) -> str:
+    """Reset the switch of a run that is not running. A kill that no start has seen yet is a file
+    alone."""
+    was_there = _is_taken_away(directory)
+    said = _kept(directory, lambda floor: floor.reset(who))
+    if any(isinstance(each, KillReport) and each.state == KillState.ARMED for each in said):
+        return f"armed again by {who}; no process runs there"
+    if not was_there:
+        raise UsageError(f"the kill switch of {directory} is not pulled")
+    return "the kill file is gone: the next start trades; no process runs there"
+
+
+def _is_taken_away(directory: Path) -> bool:
+    """Whether there was a kill file, which is gone now."""
+    was_there = os.path.lexists(directory / KILL)
+    take_away(directory / KILL)
+    return was_there
 
 
 def _require_killed(standing: Standing, directory: Path) -> None:

@@ -465,7 +465,28 @@ def test_a_run_that_waits_for_its_inputs_can_be_killed(place: Path) -> None:
         assert "the run waits for its inputs, and has no desks yet" in asked.stderr
         killed = at_once("paper", "kill", str(place / "run"))
         assert killed.stdout == "killed: the run waits for its inputs, and will send nothing\n"
+        reset = at_once("paper", "reset", str(place / "run"), "--who", "alice")
+        assert reset.stdout == "the kill file is gone; the run waits for its inputs\n"
+        again = at_once("paper", "reset", str(place / "run"), "--who", "alice")
+        assert (again.returncode, again.stdout) == (1, "")
         assert process.end(signal.SIGINT) == 130
+
+
+def test_a_kill_file_that_no_start_has_seen_is_reset_as_well(place: Path, market: str) -> None:
+    replayed(place, market)
+    (place / "run" / "kill").touch()
+    asked = at_once("paper", "status", str(place / "run"))
+    assert (
+        asked.stderr
+        == f"fanout: {place / 'run' / 'kill'} is there: the next start pulls the kill switch\n"
+    )
+    done = at_once("paper", "reset", str(place / "run"), "--who", "alice")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "the kill file is gone: the next start trades; no process runs there\n",
+    )
+    assert not (place / "run" / "kill").exists()
+    assert at_once("paper", "status", str(place / "run")).stderr == ""
 
 
 def test_nothing_is_reset_that_was_not_pulled(place: Path, market: str) -> None:
