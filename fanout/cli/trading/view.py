@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
@@ -9,17 +10,21 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fanout.cli.trading.amounts import money
 from fanout.cli.trading.lines import time_text
 from fanout.errors import OperatorError
 from fanout.trading.kill import KillState
 from fanout.trading.standing import DeskStanding, LimitStanding, PositionStanding, Standing
 
-_PLAIN_COLUMNS: Final = 100
+_PLAIN_COLUMNS: Final = 200
+"""Wide enough that no number is cut off."""
 
 NEAR: Final = 0.8
 """A limit that is used to this part is near."""
 
 _NOTHING: Final = "-"
+
+_LIMIT_DIGITS: Final = 8
 
 
 def rendered(standing: Standing) -> str:
@@ -110,17 +115,18 @@ def _positions(positions: Iterable[PositionStanding]) -> Table:
     for each in positions:
         name = f"{each.model} (leads)" if each.is_lead else each.model
         average = _NOTHING if each.average is None else f"{each.average:.10g}"
-        money = (_short(text) for text in (each.realised, each.unrealised, each.fees, each.equity))
-        table.add_row(name, each.quantity, average, *money, str(each.fills))
+        amounts = (each.realised, each.unrealised, each.fees, each.equity)
+        texts = (_NOTHING if amount is None else money(amount) for amount in amounts)
+        table.add_row(name, each.quantity, average, *texts, str(each.fills))
     return table
 
 
 def _short(text: str | None) -> str:
-    """An amount with at most eight digits behind the point."""
+    """A number, rounded to at most eight digits behind the point."""
     if text is None:
         return _NOTHING
-    whole, point, digits = text.partition(".")
-    return whole + point + digits[:8]
+    digits = text.partition(".")[2]
+    return text if len(digits) <= _LIMIT_DIGITS else f"{Decimal(text):.{_LIMIT_DIGITS}f}"
 
 
 def _orders(desk: DeskStanding) -> Table:

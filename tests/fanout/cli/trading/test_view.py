@@ -106,6 +106,30 @@ def test_the_table_has_all_of_a_desk() -> None:
     assert all(line == line.rstrip() for line in text.splitlines())
 
 
+def test_no_number_is_cut_off_and_amounts_are_rounded() -> None:
+    standing = standing_of(floor(), "sim", is_running=True)
+    desk = standing.desks[0]
+    position = replace(
+        desk.positions[0],
+        quantity="1234567890.12345678",
+        average=1234567.891,
+        realised="-1234567890.12345678",
+        unrealised="-0.00700769",
+        fees="2.99999999",
+        equity="0",
+    )
+    limit = replace(desk.limits[0], value="0.123456789", limit="123456789012.12345678")
+    text = rendered(
+        replace(standing, desks=(replace(desk, positions=(position,), limits=(limit,)),))
+    )
+
+    assert "…" not in text
+    row = next(line for line in text.splitlines() if line.startswith("conservative"))
+    numbers = "1234567890.12345678 1234567.891 -1,234,567,890.1235 -0.007008 3.0000 0.0000"
+    assert row.split()[2:-1] == numbers.split()
+    assert "0.12345679  123456789012.12345678" in text
+
+
 def test_a_kill_stands_out_with_its_reason() -> None:
     made = floor()
     made.pull(KillCause.COMMAND, "fanout paper kill: a test")
