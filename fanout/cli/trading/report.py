@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from fanout.cli.outcome import emit, exit_codes, say
+from fanout.config.assets import typed_symbols
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
 from fanout.trading.config import DEFAULT_JOURNAL
@@ -54,10 +55,12 @@ def report(
 
         if model not in _MODELS:
             raise UsageError(f"--model {shown(model)}: give one of {', '.join(_MODELS)}")
+        if picture is not None:
+            from fanout.cli.trading.picture import draw, require_target
+
+            require_target(picture, force=force)
         figures = _chosen(_figures(directory), symbol, model)
         if picture is not None:
-            from fanout.cli.trading.picture import draw
-
             draw(figures, picture, force=force)
         if as_json:
             emit(msgspec.json.encode(figures).decode())
@@ -106,7 +109,8 @@ def _chosen(figures: "RunFigures", symbol: str | None, model: str) -> "RunFigure
     replace = msgspec.structs.replace
     symbols = figures.symbols
     if symbol is not None:
-        symbols = tuple(each for each in symbols if each.symbol == symbol.upper())
+        wanted = typed_symbols([symbol])
+        symbols = tuple(each for each in symbols if each.symbol in wanted)
         if not symbols:
             traded = ", ".join(each.symbol for each in figures.symbols)
             raise UsageError(f"--symbol {shown(symbol)}: the run trades {traded}")

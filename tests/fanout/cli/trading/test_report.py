@@ -80,6 +80,28 @@ def test_a_file_of_a_journal_is_reported_on_alone(journal: Path) -> None:
     assert done.returncode == 0
 
 
+def test_a_symbol_is_named_as_its_venue_spells_it(tmp_path: Path) -> None:
+    run = traded()
+    run.entries[:] = [
+        replace(each, instruments=(replace(BTC, symbol="tBTCUSD"),))
+        if hasattr(each, "instruments")
+        else replace(each, symbol="tBTCUSD")
+        for each in run.entries
+    ]
+    done = at_once("paper", "report", str(run.write(tmp_path / "run")), "--symbol", "tBTCUSD")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_journal_is_read(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "run.png").touch()
+    for name, words in (("run.png", "exists: --force replaces it"), ("run.gif", "has to end with")):
+        done = at_once("paper", "report", "absent", "--picture", str(tmp_path / name))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert words in done.stderr
+
+
 def test_a_torn_line_at_the_end_is_no_part_of_the_report(journal: Path) -> None:
     whole = at_once("paper", "report", str(journal), "--json").stdout
     with (journal / file_name(1)).open("ab") as file:
