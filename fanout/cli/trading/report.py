@@ -7,10 +7,10 @@ import msgspec
 import typer
 
 from fanout.cli.outcome import emit, exit_codes, say
+from fanout.cli.trading import DEFAULT_JOURNAL
 from fanout.config.assets import typed_symbols
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
-from fanout.trading.config import DEFAULT_JOURNAL
 
 if TYPE_CHECKING:
     from fanout.trading.figures import RunFigures

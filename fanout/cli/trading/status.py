@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fanout.cli.outcome import emit, exit_codes, is_terminal, say
+from fanout.cli.trading import DEFAULT_JOURNAL
 
 if TYPE_CHECKING:
     from fanout.trading.standing import Standing
@@ -20,7 +21,7 @@ def status(
             help="Directory of the run's journal, or the http://HOST:PORT of its --http-port.",
             metavar="[DIR|URL]",
         ),
-    ] = "paper",
+    ] = DEFAULT_JOURNAL,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")] = False,
     interval: Annotated[
