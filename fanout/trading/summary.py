@@ -55,8 +55,11 @@ class SymbolSummary:
         self._venue = venue
         self._starts = 0
         self._first_ns = self._last_ns = self._observed_ns = 0
+        self._began_ns = 0
+        """The newest time of the starts before this one. What a start reports before its first
+        record has that time, or 0 if there was none."""
         self._is_running = False
-        """Whether a report of this start has come."""
+        """Whether a later report of this start has come."""
         self._twice_mid = 0
         """The newest mid in half units of the price, 0 where it is not known."""
         self._quoted: QuoteReport | None = None
@@ -71,11 +74,12 @@ class SymbolSummary:
             (model, side): Points[FillPoint](MAX_FILLS) for model in MODELS for side in Side
         }
 
-    def start(self) -> None:
-        """The run is started, or started again."""
+    def start(self, newest_ns: int = 0) -> None:
+        """The run is started, or started again. `newest_ns` is the newest time so far, of all
+        symbols."""
         self.end()
         self._starts += 1
-        self._is_running = False
+        self._began_ns, self._is_running = newest_ns, False
         self._twice_mid = 0
         self._quoted = None
 
@@ -108,7 +112,7 @@ class SymbolSummary:
                 self._kill(report)
             case _:
                 return
-        if self._points.is_due(report.time_ns):
+        if self._last_ns and self._points.is_due(report.time_ns):
             self._points.add(self._point())
 
     def _pass_time(self, time_ns: int) -> None:
@@ -117,7 +121,7 @@ class SymbolSummary:
             self._observed_ns += passed_ns
             for each in self._models.values():
                 each.pass_time(passed_ns)
-        self._is_running = True
+        self._is_running = self._is_running or time_ns > self._began_ns
         self._first_ns = self._first_ns or time_ns
         self._last_ns = max(self._last_ns, time_ns)
 
@@ -209,6 +213,7 @@ class RunSummary:
 
     def __init__(self) -> None:
         self._started: Started | None = None
+        self._newest_ns = 0
         self._symbols: dict[str, SymbolSummary] = {}
 
     def take(self, entry: Entry) -> None:
@@ -220,13 +225,14 @@ class RunSummary:
         if summary is None:
             raise SummaryError(f"{entry.symbol} is reported, and the run does not trade it")
         summary.take(entry)
+        self._newest_ns = max(self._newest_ns, entry.time_ns)
 
     def _start(self, started: Started) -> None:
         self._started = started
         for each in started.instruments:
             known = self._symbols.setdefault(each.symbol, SymbolSummary(started.venue, each))
             _require_same(known.instrument, each)
-            known.start()
+            known.start(self._newest_ns)
 
     def figures(self) -> RunFigures:
         """All of it. Raises `SummaryError` where nothing was reported."""
