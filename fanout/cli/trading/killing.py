@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from fanout.cli.trading.files import COMMAND, KILL, RESET, ask, locked, owner_of, take_away
-from fanout.cli.trading.lines import time_text
+from fanout.cli.trading.lines import moment_of
 from fanout.cli.trading.standings import NoDesksError, NoStandingError, running_standing
 from fanout.errors import ConfigError, OperatorError, UsageError
 from fanout.trading.errors import TradingError
@@ -30,8 +30,8 @@ def kill_run(directory: Path, why: str) -> str:
     ask(directory / KILL, words)
     if owner is None:
         said = _kept(directory, lambda floor: floor.pull(KillCause.COMMAND, words))
-        at = f" at {time_text(said[-1].time_ns)}" if said else ""
-        return f"killed{at}: nothing is open; no process runs there"
+        when = f" {moment_of(said[-1].time_ns)}" if said else ""
+        return f"killed{when}: nothing is open; no process runs there"
     try:
         standing = _until(directory, owner, _is_killed)
     except NoDesksError:

@@ -1,12 +1,12 @@
 """What happens on paper as lines on standard output: in plain words, or as the journal has it."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import trio
 
 from fanout.cli.analysing.stdout import LinesOutput
+from fanout.config.moment import moment_text
 from fanout.protocol.constants import Side
 from fanout.protocol.instrument import Instrument
 from fanout.trading.journal import encode
@@ -19,16 +19,13 @@ MOST_LINES: Final = 10_000
 LAST_S: Final = 1.0
 """How long the last lines may take to be written."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 Named = Callable[[str], Instrument]
 """The instrument of a symbol."""
 
 
-def time_text(time_ns: int) -> str:
-    """A time of the records, to the millisecond."""
-    moment = _EPOCH + timedelta(microseconds=time_ns // 1_000)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1_000:03}Z"
+def moment_of(time_ns: int) -> str:
+    """When something was, behind what it was. 0 is the time of what came before any record."""
+    return f"at {moment_text(time_ns)}" if time_ns else "before the first record"
 
 
 def line_of(report: Report, named: Named) -> str | None:
@@ -45,7 +42,8 @@ def line_of(report: Report, named: Named) -> str | None:
             words = f"{done}: {report.why}" if report.is_frozen else done
         case _:
             return None
-    return f"{time_text(report.time_ns)} {report.symbol} {words}"
+    when = moment_text(report.time_ns) if report.time_ns else moment_of(0)
+    return f"{when} {report.symbol} {words}"
 
 
 def _fill(fill: Fill, instrument: Instrument) -> str:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from fanout.cli.figures import span
 from fanout.cli.trading.amounts import money
+from fanout.cli.trading.lines import moment_of
 from fanout.config.moment import moment_text
 from fanout.trading.figures import ModelFigures, Move, Ratio, RunFigures, SymbolFigures
 
@@ -53,7 +54,7 @@ def _head(figures: SymbolFigures) -> Iterator[str]:
         yield f"limits that began to refuse: {counts}"
     for kill in figures.kills:
         cause = f" by {kill.cause}" if kill.cause else ""
-        yield f"kill switch {kill.state}{cause} at {moment_text(kill.time_ns)}: {kill.why}"
+        yield f"kill switch {kill.state}{cause} {moment_of(kill.time_ns)}: {kill.why}"
 
 
 def _rows(figures: SymbolFigures) -> Iterator[list[str]]:

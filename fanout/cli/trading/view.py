@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fanout.cli.trading.amounts import money
-from fanout.cli.trading.lines import time_text
+from fanout.cli.trading.lines import moment_of
 from fanout.errors import OperatorError
 from fanout.trading.kill import KillState
 from fanout.trading.standing import DeskStanding, LimitStanding, PositionStanding, Standing
@@ -53,7 +53,7 @@ def watch_live(ask: Callable[[], Standing], interval_s: float) -> None:
 def tables(standing: Standing) -> RenderableType:
     """All of a run."""
     state = "running" if standing.is_running else "not running: as its journal leaves it"
-    title = f"{standing.venue} on paper, {state}, at {time_text(standing.time_ns)}"
+    title = f"{standing.venue} on paper, {state}, {moment_of(standing.time_ns)}"
     parts: list[RenderableType] = [Text(title, style="dim")]
     for each in standing.desks:
         parts += ["", *_desk(each)]
@@ -79,8 +79,7 @@ def _kill(desk: DeskStanding) -> tuple[str, str]:
         return "trading" + (f" ({kill.why})" if kill.why else ""), "green"
     count = len(kill.open_orders)
     left = f"{count} orders still open" if kill.state == KillState.CANCELLING else "nothing is open"
-    since = time_text(kill.since_ns)
-    return f"KILLED by {kill.cause} at {since}: {kill.why}; {left}", "bold red"
+    return f"KILLED by {kill.cause} {moment_of(kill.since_ns)}: {kill.why}; {left}", "bold red"
 
 
 def _quote(desk: DeskStanding) -> Iterable[Text]:

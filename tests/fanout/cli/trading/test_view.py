@@ -70,6 +70,19 @@ def test_what_matters_is_said_in_plain_words(report: Report, words: str) -> None
     )
 
 
+def test_what_came_before_any_record_has_no_time() -> None:
+    kill = replace(pulled(0), time_ns=0)
+    assert line_of(kill, named) == (
+        "before the first record BTCUSDT KILLED by file: by hand; 0 orders are open"
+    )
+    made = Floor(SETTINGS, [plan()])
+    made.pull(KillCause.FILE, "by hand")
+    text = rendered(standing_of(made, "sim", is_running=True))
+    assert "sim on paper, running, before the first record" in text
+    assert "KILLED by file before the first record: by hand; nothing is open" in text
+    assert "1970" not in text
+
+
 def test_the_rest_is_for_the_journal_alone() -> None:
     silent = [each for each in ENTRIES if each is not STARTED and line_of(each, named) is None]  # type: ignore[arg-type]
 
