@@ -1,4 +1,4 @@
-"""The file of a fit: an object of JSON, for people too, with its kind and its version of the layout.
+"""The file of a fit: an object of JSON, for people too, with its kind and the version of its form.
 
 What is read comes from a disk, and may be anything. So a file has a limit, its version is looked at
 before the rest, and whatever is wrong with it is one error with the name of the file.
