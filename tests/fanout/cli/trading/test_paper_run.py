@@ -428,6 +428,14 @@ def test_what_cannot_be_asked_for_gets_one_line(
     assert words in done.stderr
 
 
+def test_a_kill_file_that_nobody_could_make_is_refused(place: Path) -> None:
+    path = place / "absent" / "kill"
+    (place / "paper.toml").write_text(f'{PAPER}[system]\nkill-file = "{path}"\n')
+    done = at_once(*RUN, "--config", str(place / "paper.toml"), "tcp://a:1")
+    assert done.returncode == 78
+    assert f"system.kill-file = {path}: there is no folder {path.parent}" in done.stderr
+
+
 def test_the_environment_counts(place: Path, url: str) -> None:
     options = ("--config", str(place / "paper.toml"), "--journal", str(place / "run"), url)
     refused = at_once(*RUN, *options, API_KEY="abc")
