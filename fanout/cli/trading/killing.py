@@ -28,20 +28,21 @@ def kill_run(directory: Path, why: str) -> str:
     owner = owner_of(directory)
     words = COMMAND + (f": {why}" if why else "")
     ask(directory / KILL, words)
-    if owner is None:
-        said = _kept(directory, lambda floor: floor.pull(KillCause.COMMAND, words))
-        when = f" {moment_of(said[-1].time_ns)}" if said else ""
-        return f"killed{when}: nothing is open; no process runs there"
-    try:
-        standing = _until(directory, owner, _is_killed)
-    except NoDesksError:
-        return "killed: the run waits for its inputs, and will send nothing"
-    if standing is None:
-        raise OperatorError(
-            f"process {owner} has not cancelled everything within {WAIT_S:g} s: it will when it "
-            f"goes on; to end it now: kill -9 {owner}"
-        )
-    return "killed: nothing is open"
+    if owner is not None:
+        try:
+            standing = _until(directory, owner, _is_killed)
+        except NoDesksError:
+            return "killed: the run waits for its inputs, and will send nothing"
+        if standing is not None:
+            return "killed: nothing is open"
+        if owner_of(directory) is not None:
+            raise OperatorError(
+                f"process {owner} has not cancelled everything within {WAIT_S:g} s: it will when "
+                f"it goes on; to end it now: kill -9 {owner}"
+            )
+    said = _kept(directory, lambda floor: floor.pull(KillCause.COMMAND, words))
+    when = f" {moment_of(said[-1].time_ns)}" if said else ""
+    return f"killed{when}: nothing is open; no process runs there"
 
 
 def reset_run(directory: Path, who: str) -> str:

@@ -506,6 +506,19 @@ def test_nothing_is_reset_that_was_not_pulled(place: Path, market: str) -> None:
     )
 
 
+def test_a_kill_of_a_run_that_ends_meanwhile_cancels_what_it_left(
+    place: Path, market: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replayed(place, market)
+    owners = iter(["12345", None, None])
+    monkeypatch.setattr(killing, "owner_of", lambda directory: next(owners))
+    killed = at_once("paper", "kill", str(place / "run"))
+    assert killed.returncode == 0, killed.stderr
+    assert killed.stdout.endswith(": nothing is open; no process runs there\n")
+    kills = [each for each in reports_of(place / "run") if isinstance(each, KillReport)]
+    assert {each.state for each in kills} == {"cancelling", "latched"}
+
+
 def test_a_process_that_does_not_answer_is_named(
     place: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
