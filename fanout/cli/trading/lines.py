@@ -76,8 +76,15 @@ class WordsOutput(LinesOutput):
 
     def add(self, rows: Sequence[Report]) -> None:
         """See `Output.add`."""
+        self._pending += [f"{each}\n".encode() for each in self._lines(rows)]
+
+    def count(self, rows: Sequence[Report]) -> int:
+        """How many lines these reports have."""
+        return len(self._lines(rows))
+
+    def _lines(self, rows: Sequence[Report]) -> list[str]:
         lines = (line_of(each, self._named) for each in rows)
-        self._pending += [f"{each}\n".encode() for each in lines if each is not None]
+        return [each for each in lines if each is not None]
 
 
 class JsonOutput(LinesOutput):
@@ -87,6 +94,10 @@ class JsonOutput(LinesOutput):
         """See `Output.add`."""
         self._pending += map(encode, rows)
 
+    def count(self, rows: Sequence[Report]) -> int:
+        """How many lines these reports have."""
+        return len(rows)
+
 
 class PatientOutput:
     """Keeps a slow reader of standard output from holding up a run on a live stream: what is beyond
@@ -94,7 +105,7 @@ class PatientOutput:
 
     def __init__(self, inner: WordsOutput | JsonOutput, waits: Callable[[], bool]) -> None:
         self.dropped = 0
-        """Reports that were not printed."""
+        """Lines that were not printed."""
         self._inner = inner
         self._waits = waits
         self._arrived = trio.Event()
@@ -104,7 +115,7 @@ class PatientOutput:
     def add(self, rows: Sequence[Report]) -> None:
         """See `Output.add`."""
         if self._inner.unwritten > MOST_LINES and not self._waits():
-            self.dropped += len(rows)
+            self.dropped += self._inner.count(rows)
         else:
             self._inner.add(rows)
 
