@@ -11,7 +11,8 @@ from fanout.protocol.constants import Side
 from fanout.protocol.instrument import Instrument
 from fanout.trading.journal import encode
 from fanout.trading.kill import KillState
-from fanout.trading.reports import Fill, KillReport, Report, RiskDecision, Trust
+from fanout.trading.reports import Fill, KillReport, QuoteReport, Report, RiskDecision, Trust
+from fanout.trading.standing import QuoteStanding, quote_standing
 
 MOST_LINES: Final = 10_000
 """Lines that wait for a reader who is slow: two megabytes."""
@@ -28,7 +29,7 @@ def moment_of(time_ns: int) -> str:
     return f"at {moment_text(time_ns)}" if time_ns else "before the first record"
 
 
-def line_of(report: Report, named: Named) -> str | None:
+def line_of(report: Report, named: Named, *, with_quotes: bool = False) -> str | None:
     """A report in plain words; None for one that is for the journal alone."""
     match report:
         case Fill():
@@ -40,10 +41,28 @@ def line_of(report: Report, named: Named) -> str | None:
         case Trust():
             done = "fills are frozen" if report.is_frozen else "fills go on"
             words = f"{done}: {report.why}" if report.is_frozen else done
+        case QuoteReport() if with_quotes:
+            words = _quote(report, named(report.symbol))
         case _:
             return None
     when = moment_text(report.time_ns) if report.time_ns else moment_of(0)
     return f"{when} {report.symbol} {words}"
+
+
+def quote_words(quote: QuoteStanding) -> str:
+    """What the strategy wants."""
+    bid = f"{quote.bid_quantity} at {quote.bid_price}" if quote.bid_price else "nothing"
+    ask = f"{quote.ask_quantity} at {quote.ask_price}" if quote.ask_price else "nothing"
+    reasons = f"fair {quote.fair_value:.10g}, skew {quote.skew:.6g}"
+    return f"buy {bid}, sell {ask}; {reasons}"
+
+
+def _quote(report: QuoteReport, instrument: Instrument) -> str:
+    """What the strategy wants, with all reasons."""
+    changed = [f"changed: {each}" for each in report.clamps]
+    refused = [f"refused: {each}" for each in report.risk]
+    words = quote_words(quote_standing(report, instrument))
+    return f"quotes: {'; '.join([words, *changed, *refused])}"
 
 
 def _fill(fill: Fill, instrument: Instrument) -> str:
@@ -68,11 +87,12 @@ def _kill(report: KillReport) -> str:
 
 
 class WordsOutput(LinesOutput):
-    """Reports in plain words."""
+    """Reports in plain words, quotes with their reasons only if they are asked for."""
 
-    def __init__(self, descriptor: int, named: Named) -> None:
+    def __init__(self, descriptor: int, named: Named, *, with_quotes: bool = False) -> None:
         super().__init__(descriptor)
         self._named = named
+        self._with_quotes = with_quotes
 
     def add(self, rows: Sequence[Report]) -> None:
         """See `Output.add`."""
@@ -83,7 +103,8 @@ class WordsOutput(LinesOutput):
         return len(self._lines(rows))
 
     def _lines(self, rows: Sequence[Report]) -> list[str]:
-        lines = (line_of(each, self._named) for each in rows)
+        quotes = self._with_quotes
+        lines = (line_of(each, self._named, with_quotes=quotes) for each in rows)
         return [each for each in lines if each is not None]
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fanout.cli.trading.amounts import money
-from fanout.cli.trading.lines import moment_of
+from fanout.cli.trading.lines import moment_of, quote_words
 from fanout.errors import OperatorError
 from fanout.trading.kill import KillState
 from fanout.trading.standing import DeskStanding, LimitStanding, PositionStanding, Standing
@@ -86,12 +86,9 @@ def _quote(desk: DeskStanding) -> Iterable[Text]:
     quote = desk.quote
     if quote is None:
         return
-    bid = f"{quote.bid_quantity} at {quote.bid_price}" if quote.bid_price else "nothing"
-    ask = f"{quote.ask_quantity} at {quote.ask_price}" if quote.ask_price else "nothing"
     is_quoting = desk.kill.state == KillState.ARMED and not desk.frozen_why
     name = "quotes" if is_quoting else "last quotes, which work no more"
-    reasons = f"fair {quote.fair_value:.10g}, skew {quote.skew:.6g}"
-    yield Text(f"{name}: buy {bid}, sell {ask}; {reasons}")
+    yield Text(f"{name}: {quote_words(quote)}")
     for each in quote.clamps:
         yield Text(f"  changed: {each}", style="dim")
     for each in quote.risk:

@@ -448,6 +448,16 @@ def test_the_environment_counts(place: Path, url: str) -> None:
     assert "LOG_LEVEL = 'loud'" in loud.stderr
 
 
+def test_quotes_are_printed_where_the_log_has_every_detail(place: Path, market: str) -> None:
+    options = ("--config", str(place / "paper.toml"), "--from", f"journal://{market}/data")
+    quiet = fanout(*RUN, *options, "--journal", str(place / "quiet"))
+    loud = fanout(*RUN, *options, "--journal", str(place / "loud"), LOG_LEVEL="debug")
+    assert " quotes: buy " not in quiet.stdout
+    assert " quotes: buy " in loud.stdout
+    others = [each for each in loud.stdout.splitlines() if " quotes: " not in each]
+    assert others == quiet.stdout.splitlines()
+
+
 def test_several_inputs_have_a_desk_for_each_of_their_symbols(place: Path, url: str) -> None:
     other = ("--venue", "sim", "--assets", "SOLUSDT", "--data", "trades,book", "tcp", "--port", "0")
     with started(*other) as service:

@@ -11,7 +11,7 @@ from fanout.cli.trading.view import rendered
 from fanout.protocol import Instrument
 from fanout.trading.floor import Floor
 from fanout.trading.kill import KillCause
-from fanout.trading.reports import KillReport, Report, RiskDecision, Trust
+from fanout.trading.reports import KillReport, QuoteReport, Report, RiskDecision, Trust
 from fanout.trading.standing import standing_of
 from tests.fanout.trading.test_floor import SETTINGS, plan, played, walk
 from tests.fanout.trading.test_journal import BTC, ENTRIES, FILL, ORDER, STARTED
@@ -67,6 +67,26 @@ def pulled(count: int) -> KillReport:
 def test_what_matters_is_said_in_plain_words(report: Report, words: str) -> None:
     assert line_of(replace(report, time_ns=AT), named) == (
         f"2026-11-21T00:00:00.123Z BTCUSDT {words}"
+    )
+
+
+def test_a_quote_is_shown_with_its_reasons_to_who_wants_every_detail() -> None:
+    quote = QuoteReport(
+        time_ns=AT,
+        symbol="BTCUSDT",
+        bid_price=9_990,
+        bid_quantity=10,
+        ask_price=None,
+        ask_quantity=0,
+        fair_value=100.125,
+        skew=-0.5,
+        clamps=("the ask would meet the bid",),
+        risk=("ASK 1 at 100: too much",),
+    )
+    assert line_of(quote, named) is None
+    assert line_of(quote, named, with_quotes=True) == (
+        "2026-11-21T00:00:00.123Z BTCUSDT quotes: buy 0.010 at 99.90, sell nothing; fair 100.125, "
+        "skew -0.5; changed: the ask would meet the bid; refused: ASK 1 at 100: too much"
     )
 
 
