@@ -24,6 +24,7 @@ from fanout.trading.figures import FillPoint, Kill, RunFigures, SymbolFigures, T
 from fanout.trading.journal import Entry, Started
 from fanout.trading.kill import KillState
 from fanout.trading.model_summary import ModelSummary, SummaryError
+from fanout.trading.orders import OrderEvent
 from fanout.trading.own_order import MODELS
 from fanout.trading.points import Points
 from fanout.trading.reports import (
@@ -65,7 +66,9 @@ class SymbolSummary:
         self._quoted: QuoteReport | None = None
         self._quotes = self._freezes = self._frozen_ns = 0
         self._frozen_since_ns: int | None = None
-        self._is_killed = False
+        self._is_quoting = False
+        """Whether the newest quote works. A freeze or a kill ends that. An order that is sent then
+        shows that it works again: a quote that is the same is not reported twice."""
         self._refusals: Counter[str] = Counter()
         self._kills: list[Kill] = []
         self._models = {model: ModelSummary(model, instrument) for model in MODELS}
@@ -101,9 +104,10 @@ class SymbolSummary:
                 self._note_fill(report)
             case OrderReport():
                 self._models[report.model].order(report)
+                self._is_quoting = self._is_quoting or report.event is OrderEvent.SEND
             case QuoteReport():
                 self._quotes += 1
-                self._quoted = report
+                self._quoted, self._is_quoting = report, True
             case Trust():
                 self._trust(report)
             case RiskDecision(is_allowed=False):
@@ -148,6 +152,7 @@ class SymbolSummary:
             )
 
     def _trust(self, report: Trust) -> None:
+        self._is_quoting = self._is_quoting and not report.is_frozen
         if not report.is_frozen:
             self._thaw(report.time_ns)
         elif self._frozen_since_ns is None:
@@ -160,13 +165,12 @@ class SymbolSummary:
             self._frozen_since_ns = None
 
     def _kill(self, report: KillReport) -> None:
-        self._is_killed = report.state != KillState.ARMED
+        self._is_quoting = self._is_quoting and report.state == KillState.ARMED
         kill = Kill(time_ns=report.time_ns, state=report.state, cause=report.cause, why=report.why)
         self._kills = [*self._kills, kill][-MAX_KILLS:]
 
     def _point(self) -> TimePoint:
-        is_quoting = not self._is_killed and self._frozen_since_ns is None
-        quoted = self._quoted if is_quoting else None
+        quoted = self._quoted if self._is_quoting else None
         exponent = self.instrument.price_exponent
         mid = to_text(5 * self._twice_mid, exponent - 1) if self._twice_mid else None
         return TimePoint(

@@ -181,16 +181,21 @@ def test_refusals_are_counted_by_limit_and_kills_are_listed() -> None:
 
 
 def test_quotes_are_shown_while_they_work() -> None:
-    run = Run().mark(99, 101, 0).quote(98, None, 10).trust(True, 20).trust(False, 30)
-    run.kill("cancelling", "x", 40).mark(99, 102, 50)
+    run = Run().mark(99, 101, 0).quote(98, None, 10).trust(True, 20).trust(False, 25)
+    run.order(1, ms=30, event=OrderEvent.SEND, state=OrderState.SENT)
+    run.kill("cancelling", "x", 40).mark(99, 102, 50).kill("armed", "reset by me", 60)
+    run.quote(97, None, 70)
     points = run.of_symbol().over_time
     assert [(each.mid, each.bid, each.ask) for each in points] == [
         ("100.0", None, None),
         ("100.0", "98", None),
         ("100.0", None, None),
+        ("100.0", None, None),
         ("100.0", "98", None),
         ("100.0", None, None),
         ("100.5", None, None),
+        ("100.5", None, None),
+        ("100.5", "97", None),
     ]
 
 
