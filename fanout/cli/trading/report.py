@@ -79,15 +79,15 @@ def _figures(directory: Path) -> "RunFigures":
     from fanout.trading.journal import files_in, reports_of
     from fanout.trading.summary import RunSummary
 
-    if not directory.exists():
-        raise ConfigError(f"{directory} does not exist: give the directory of a run's journal")
-    if directory.is_dir() and not files_in(directory):
-        raise ConfigError(
-            f"{directory} has no journal of a run on paper, which are files such as "
-            "00000000000000000001.jsonl: give the directory that `fanout paper run` writes"
-        )
     summary = RunSummary()
     try:
+        if not directory.exists():
+            raise ConfigError(f"{directory} does not exist: give the directory of a run's journal")
+        if directory.is_dir() and not files_in(directory):
+            raise ConfigError(
+                f"{directory} has no journal of a run on paper, which are files such as "
+                "00000000000000000001.jsonl: give the directory that `fanout paper run` writes"
+            )
         for entry in reports_of(directory):
             summary.take(entry)
         figures = summary.figures()

@@ -259,3 +259,15 @@ def test_a_journal_that_cannot_be_read_is_told_of(journal: Path) -> None:
     done = at_once("paper", "report", str(journal))
     assert done.returncode == 78
     assert f"cannot read {journal}: Is a directory" in done.stderr
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told_of(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(self: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", denied)
+    done = at_once("paper", "report", str(journal / file_name(1)))
+    assert done.returncode == 78
+    assert f"cannot read {journal / file_name(1)}: Permission denied" in done.stderr
