@@ -22,14 +22,11 @@ class NamedFit(NamedTuple):
 
 
 def read_fits(files: Iterable[tuple[str, bytes]]) -> tuple[NamedFit, ...]:
-    """The fits in files, each with its name and its bytes. Raises `FitError` for a file that is
-    none, and for two fits of one symbol."""
+    """The fits in files, each with its name and its bytes. Raises `FitFileError` for a file that
+    is none, and `FitError` for two fits of one symbol."""
     found: dict[tuple[str, str], NamedFit] = {}
     for source, data in files:
-        try:
-            fit = MicropriceFit.from_json(data)
-        except FitError as error:
-            raise FitError(f"{source}: {error}") from error
+        fit = MicropriceFit.from_json(data, source)
         other = found.setdefault((fit.venue, fit.symbol), NamedFit(source, fit))
         if other.source != source:
             raise FitError(f"{source} and {other.source} are both for {fit.venue} {fit.symbol}")

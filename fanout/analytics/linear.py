@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import erf, isfinite, sqrt
-from typing import Final
 
 import msgspec
 
 from fanout.analytics.errors import FitError
-from fanout.analytics.fit_errors import FitFileError
+from fanout.analytics.fit_file import VERSION, fit_in, fit_text, require_version
 from fanout.analytics.least_squares import least_squares, numbers_of, rows_of, times_of
 from fanout.analytics.made import MadeFor, MadeFrom, Origin, require_made_for, require_settings
 from fanout.analytics.samples import Samples
@@ -22,12 +21,6 @@ from fanout.analytics.settings import FeatureSettings
 from fanout.analytics.walk_forward import FOLDS, Score, walk_forward
 from fanout.protocol.constants import I64_MAX
 from fanout.protocol.instrument import Instrument
-
-VERSION: Final = 1
-"""Of the file's layout. Another one is refused."""
-
-MAX_FILE_BYTES: Final = 1 << 20
-"""Limit of a file. A fit of a hundred columns takes a fiftieth of it."""
 
 
 class LinearFit(
@@ -63,7 +56,7 @@ class LinearFit(
     made_from: MadeFrom
 
     def __post_init__(self) -> None:
-        _require_version(self.version)
+        require_version(self.version)
         fault = self._fault()
         if fault:
             raise FitError(fault)
@@ -120,29 +113,12 @@ class LinearFit(
 
     def to_json(self) -> bytes:
         """As a file keeps it, for people too."""
-        return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
+        return fit_text(self)
 
     @classmethod
     def from_json(cls, text: bytes, name: str = "the file") -> LinearFit:
         """The fit in a file. Raises `FitFileError`, which begins with `name`, for anything else."""
-        if len(text) > MAX_FILE_BYTES:
-            raise FitFileError(f"{name}: {len(text):,} bytes exceed {MAX_FILE_BYTES:,}: no fit")
-        try:
-            _require_version(msgspec.json.decode(text, type=_Head).version)
-            return msgspec.json.decode(text, type=cls)
-        except (ValueError, RecursionError) as error:
-            raise FitFileError(f"{name} is no linear fit, or is damaged: {error}") from error
-
-
-class _Head(msgspec.Struct):
-    """What every version of the layout has. It is read first, so that another version is named."""
-
-    version: int
-
-
-def _require_version(version: int) -> None:
-    if version != VERSION:
-        raise FitError(f"version {version} of the layout, and only {VERSION} is known")
+        return fit_in(text, cls, name, "linear fit")
 
 
 def fit_linear(

@@ -30,6 +30,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fanout.analytics.errors import FitError
+from fanout.analytics.fit_file import VERSION, fit_in, fit_text, require_version
 from fanout.analytics.formulas import Best
 from fanout.protocol.constants import EXPONENTS, I64_MAX
 from fanout.protocol.instrument import Instrument
@@ -119,6 +120,7 @@ class MicropriceFit(
     made: all unix ns. `observations` is the number of steps.
     """
 
+    version: int = VERSION
     symbol: str
     venue: str
     price_exponent: int
@@ -131,6 +133,7 @@ class MicropriceFit(
     ticks: tuple[tuple[float | None, ...], ...]
 
     def __post_init__(self) -> None:
+        require_version(self.version)
         widths = {len(row) for row in self.ticks}
         if not 1 <= self.tick <= I64_MAX or len(widths) != 1 or 0 in widths:
             raise FitError(
@@ -175,16 +178,13 @@ class MicropriceFit(
         return replace(self, tick=tick, price_exponent=exponent)
 
     def to_json(self) -> bytes:
-        """As a file keeps it."""
-        return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
+        """As a file keeps it, for people too."""
+        return fit_text(self)
 
     @classmethod
-    def from_json(cls, text: bytes) -> MicropriceFit:
-        """Raises `FitError` for text that is no fit of this kind."""
-        try:
-            return msgspec.json.decode(text, type=cls)
-        except msgspec.DecodeError as error:
-            raise FitError(f"not the file of a microprice: {error}") from error
+    def from_json(cls, text: bytes, name: str = "the file") -> MicropriceFit:
+        """The fit in a file. Raises `FitFileError`, which begins with `name`, for anything else."""
+        return fit_in(text, cls, name, "fit of a microprice")
 
 
 def state_of(best: Best, tick: int, spreads: int, buckets: int) -> tuple[int, int]:

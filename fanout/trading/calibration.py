@@ -6,19 +6,13 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Final
 
 import msgspec
 
 from fanout.analytics.errors import FitError
-from fanout.analytics.fit_errors import FitFileError
+from fanout.analytics.fit_file import VERSION, fit_in, fit_text, require_version
 from fanout.analytics.made import MadeFor, MadeFrom, require_made_for
 from fanout.protocol.instrument import Instrument
-
-VERSION: Final = 1
-"""Of the file's layout. Another one is refused."""
-
-MAX_FILE_BYTES: Final = 1 << 20
 
 
 class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,7 +60,7 @@ class Calibration(
     made_from: MadeFrom
 
     def __post_init__(self) -> None:
-        _require_version(self.version)
+        require_version(self.version)
         for name in ("a", "k", "sigma"):
             value, error = getattr(self, name), getattr(self, f"{name}_error")
             if not (isfinite(value) and value > 0 and isfinite(error) and error >= 0):
@@ -83,26 +77,9 @@ class Calibration(
 
     def to_json(self) -> bytes:
         """As a file keeps it, for people too."""
-        return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
+        return fit_text(self)
 
     @classmethod
     def from_json(cls, text: bytes, name: str = "the file") -> Calibration:
         """The fit in a file. Raises `FitFileError`, which begins with `name`, for anything else."""
-        if len(text) > MAX_FILE_BYTES:
-            raise FitFileError(f"{name}: {len(text):,} bytes exceed {MAX_FILE_BYTES:,}: no fit")
-        try:
-            _require_version(msgspec.json.decode(text, type=_Head).version)
-            return msgspec.json.decode(text, type=cls)
-        except (ValueError, RecursionError) as error:
-            raise FitFileError(f"{name} is no calibration, or is damaged: {error}") from error
-
-
-class _Head(msgspec.Struct):
-    """What every version of the layout has. It is read first, so that another version is named."""
-
-    version: int
-
-
-def _require_version(version: int) -> None:
-    if version != VERSION:
-        raise FitError(f"version {version} of the layout, and only {VERSION} is known")
+        return fit_in(text, cls, name, "calibration")

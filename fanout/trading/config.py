@@ -42,6 +42,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from math import isfinite
 from typing import Any, Final
 
 import msgspec
@@ -92,6 +93,12 @@ LIMIT_KEYS: Final[Mapping[Check, str]] = {
 _WHOLE: Final = (Check.ORDERS_PER_SECOND, Check.OPEN_ORDERS, Check.PRICE_DEVIATION)
 _MOST: Final = 10**9
 _NONE: Final = "none"
+
+MAX_DIGITS: Final = 15
+"""Of a decimal. So many come back from the double in the journal's settings, digit by digit."""
+
+MAX_MAGNITUDE: Final = 18
+"""Of a decimal, as a power of ten and as its reciprocal. What is beyond overflows doubles later."""
 
 
 class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,8 +213,8 @@ def _refuse_accounts(source: str, said: Mapping[str, Any], path: str = "") -> No
 
 
 def _plain(value: object) -> Any:
-    """A value for JSON, from which `paper_of` makes the same again: a decimal has at most the
-    digits of a double here, so it is the double's shortest text."""
+    """A value for JSON, from which `paper_of` makes the same again: `decimal_of` allows no more
+    digits than a double keeps, so each is the double's shortest text."""
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -290,6 +297,11 @@ def decimal_of(table: Table, key: str, *, least: Decimal | None = None) -> Decim
         raise table.fault(key, "a number is needed, without quotes and unit")
     if least is not None and number < least:
         raise table.fault(key, f"at least {least}")
+    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
+    if len(digits) > MAX_DIGITS or (digits and abs(number.adjusted()) > MAX_MAGNITUDE):
+        raise table.fault(
+            key, f"at most {MAX_DIGITS} digits, from 1e-{MAX_MAGNITUDE} to 1e{MAX_MAGNITUDE}"
+        )
     return number
 
 
@@ -347,7 +359,7 @@ def _strategy(table: Table) -> StrategyConfig:
     if quantity > limit:
         raise table.fault("quantity", f"above the position-limit of {limit}")
     min_life_ns = table.duration("min-life", 0)
-    parameters = {key: _exact(table.raw(key)) for key in table.rest()}
+    parameters = {key: _parameter(table, key) for key in table.rest()}
     return StrategyConfig(
         name=name,
         quantity=quantity,
@@ -357,9 +369,19 @@ def _strategy(table: Table) -> StrategyConfig:
     )
 
 
-def _exact(value: object) -> object:
-    """A number of JSON as TOML would have it."""
+def _parameter(table: Table, key: str) -> object:
+    """A value for the strategy. A number of JSON is as TOML would have it."""
+    value = table.raw(key)
+    if isinstance(value, int | float | Decimal) and not _is_double(value):
+        raise table.fault(key, "a finite number is needed, of at most 1e308")
     return Decimal(str(value)) if isinstance(value, float) else value
+
+
+def _is_double(number: float | Decimal) -> bool:
+    try:
+        return isfinite(float(number))
+    except OverflowError:
+        return False
 
 
 def _risks(source: str, said: Mapping[str, Any], symbols: Sequence[str]) -> dict[str, RiskConfig]:

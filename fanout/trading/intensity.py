@@ -128,7 +128,7 @@ def calibrate(
             first_ns=arrivals.first_ns,
             last_ns=arrivals.last_ns,
             rows=len(arrivals.reaches),
-            left_out=dict(arrivals.left_out),
+            left_out=dict(+arrivals.left_out),
         ),
     )
 

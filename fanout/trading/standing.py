@@ -138,7 +138,7 @@ def _desk(floor: Floor, desk: Desk) -> DeskStanding:
             since_ns=record.since_ns,
             open_orders=desk.exchange.open_orders(desk.symbol),
         ),
-        quote=_quote(floor.newest_quote(desk.symbol), instrument),
+        quote=_newest_quote(floor, desk, instrument),
         positions=tuple(_positions(desk, instrument)),
         orders=tuple(
             _order(desk, order, model, instrument)
@@ -150,9 +150,13 @@ def _desk(floor: Floor, desk: Desk) -> DeskStanding:
     )
 
 
-def _quote(report: QuoteReport | None, instrument: Instrument) -> QuoteStanding | None:
-    if report is None:
-        return None
+def _newest_quote(floor: Floor, desk: Desk, instrument: Instrument) -> QuoteStanding | None:
+    report = floor.newest_quote(desk.symbol)
+    return None if report is None else quote_standing(report, instrument)
+
+
+def quote_standing(report: QuoteReport, instrument: Instrument) -> QuoteStanding:
+    """What a strategy wants, in decimal digits."""
     bid, ask = report.bid_price, report.ask_price
     return QuoteStanding(
         bid_price=None if bid is None else instrument.price_text(bid),

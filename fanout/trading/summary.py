@@ -28,6 +28,7 @@ from fanout.trading.figures import FillPoint, Kill, RunFigures, SymbolFigures, T
 from fanout.trading.journal import Entry, Started
 from fanout.trading.kill import KillState
 from fanout.trading.model_summary import ModelSummary, SummaryError
+from fanout.trading.orders import OrderEvent
 from fanout.trading.own_order import MODELS
 from fanout.trading.points import Points
 from fanout.trading.reports import (
@@ -67,15 +68,19 @@ class SymbolSummary:
         self._venue = venue
         self._starts = 0
         self._first_ns = self._last_ns = self._opened_ns = opened_ns
-        self._observed_ns = 0
+        self._observed_ns = self._began_ns = 0
+        """The newest time of the starts before this one. What a start reports before its first
+        record has that time, or 0 if there was none."""
         self._is_running = False
-        """Whether a report of this start has come."""
+        """Whether a later report of this start has come."""
         self._twice_mid = 0
         """The newest mid in half units of the price, 0 where it is not known."""
         self._quoted: QuoteReport | None = None
         self._quotes = self._freezes = self._frozen_ns = 0
         self._frozen_since_ns: int | None = None
-        self._is_killed = record is not None and record.kill.state is not KillState.ARMED
+        self._is_quoting = False
+        """Whether the newest quote works. A freeze or a kill ends that. An order that is sent then
+        shows that it works again: a quote that is the same is not reported twice."""
         self._refusals: Counter[str] = Counter()
         self._kills: list[Kill] = []
         twice_mid = 0 if record is None or record.mark is None else _twice_mid(record.mark)
@@ -87,11 +92,12 @@ class SymbolSummary:
             (model, side): Points[FillPoint](MAX_FILLS) for model in MODELS for side in Side
         }
 
-    def start(self) -> None:
-        """The run is started, or started again."""
+    def start(self, newest_ns: int = 0) -> None:
+        """The run is started, or started again. `newest_ns` is the newest time so far, of all
+        symbols."""
         self.end()
         self._starts += 1
-        self._is_running = False
+        self._began_ns, self._is_running = newest_ns, False
         self._twice_mid = 0
         self._quoted = None
 
@@ -101,6 +107,7 @@ class SymbolSummary:
         assert record is not None, "it begins with one"
         self._is_running = True
         self._quoted = record.quote
+        self._is_quoting = bool(record.orders) and record.kill.state is KillState.ARMED
         if record.mark is not None:
             self._twice_mid = _twice_mid(record.mark)
         if record.trust is not None:
@@ -128,9 +135,10 @@ class SymbolSummary:
                 self._note_fill(report)
             case OrderReport():
                 self._models[report.model].order(report)
+                self._is_quoting = self._is_quoting or report.event is OrderEvent.SEND
             case QuoteReport():
                 self._quotes += 1
-                self._quoted = report
+                self._quoted, self._is_quoting = report, True
             case Trust():
                 self._trust(report)
             case RiskDecision(is_allowed=False):
@@ -139,7 +147,7 @@ class SymbolSummary:
                 self._kill(report)
             case _:
                 return
-        if self._points.is_due(report.time_ns):
+        if self._last_ns and self._points.is_due(report.time_ns):
             self._points.add(self._point())
 
     def _pass_time(self, time_ns: int) -> None:
@@ -148,7 +156,7 @@ class SymbolSummary:
             self._observed_ns += passed_ns
             for each in self._models.values():
                 each.pass_time(passed_ns)
-        self._is_running = True
+        self._is_running = self._is_running or time_ns > self._began_ns
         self._first_ns = self._first_ns or time_ns
         self._last_ns = max(self._last_ns, time_ns)
 
@@ -174,6 +182,7 @@ class SymbolSummary:
             )
 
     def _trust(self, report: Trust) -> None:
+        self._is_quoting = self._is_quoting and not report.is_frozen
         if not report.is_frozen:
             self._thaw(report.time_ns)
         elif self._frozen_since_ns is None:
@@ -186,13 +195,12 @@ class SymbolSummary:
             self._frozen_since_ns = None
 
     def _kill(self, report: KillReport) -> None:
-        self._is_killed = report.state != KillState.ARMED
+        self._is_quoting = self._is_quoting and report.state == KillState.ARMED
         kill = Kill(time_ns=report.time_ns, state=report.state, cause=report.cause, why=report.why)
         self._kills = [*self._kills, kill][-MAX_KILLS:]
 
     def _point(self) -> TimePoint:
-        is_quoting = not self._is_killed and self._frozen_since_ns is None
-        quoted = self._quoted if is_quoting else None
+        quoted = self._quoted if self._is_quoting else None
         exponent = self.instrument.price_exponent
         mid = to_text(5 * self._twice_mid, exponent - 1) if self._twice_mid else None
         return TimePoint(
@@ -240,7 +248,7 @@ class RunSummary:
 
     def __init__(self) -> None:
         self._started: Started | None = None
-        self._files = 0
+        self._files = self._newest_ns = 0
         self._symbols: dict[str, SymbolSummary] = {}
 
     def take(self, entry: Entry) -> None:
@@ -255,6 +263,7 @@ class RunSummary:
         if summary is None:
             raise _untraded(entry.symbol)
         summary.take(entry)
+        self._newest_ns = max(self._newest_ns, entry.time_ns)
 
     def _start(self, started: Started) -> None:
         self._started = started
@@ -263,12 +272,13 @@ class RunSummary:
             known = self._symbols.setdefault(each.symbol, SymbolSummary(started.venue, each))
             _require_same(known.instrument, each)
             if started.part == 1 or self._files == 1:
-                known.start()
+                known.start(self._newest_ns)
 
     def _go_on(self, checkpoint: Checkpoint) -> None:
         """Begin with a checkpoint unless the files before it are there, all of them."""
         assert self._started is not None, "its line is the first"
         is_first = self._files == 1
+        self._newest_ns = max(self._newest_ns, checkpoint.time_ns)
         for record in checkpoint.symbols:
             known = self._symbols.get(record.symbol)
             if known is None:
@@ -277,7 +287,7 @@ class RunSummary:
                 self._symbols[record.symbol] = opened = SymbolSummary(
                     self._started.venue, known.instrument, record, opened_ns=checkpoint.time_ns
                 )
-                opened.start()
+                opened.start(self._newest_ns)
                 if self._started.part > 1:
                     opened.go_on()
 

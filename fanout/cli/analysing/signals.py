@@ -4,9 +4,10 @@ from msgspec.structs import replace
 
 from fanout.analytics.config import ConsumerConfig
 from fanout.analytics.errors import AnalyticsError
-from fanout.analytics.linear import MAX_FILE_BYTES, LinearFit
+from fanout.analytics.linear import LinearFit
 from fanout.analytics.signal_plan import SignalPlan, settings_for_fits
 from fanout.analytics.signal_table import SignalConfig
+from fanout.cli.analysing.wishes import fit_bytes
 from fanout.cli.outcome import say
 from fanout.errors import ConfigError
 from fanout.protocol.errors import reason
@@ -28,8 +29,7 @@ def planned(config: ConsumerConfig) -> tuple[ConsumerConfig, SignalPlan]:
 
 def _read(signal: SignalConfig) -> LinearFit:
     try:
-        with open(signal.fit, "rb") as file:
-            return LinearFit.from_json(file.read(MAX_FILE_BYTES + 1), signal.fit)
+        return LinearFit.from_json(fit_bytes(signal.fit), signal.fit)
     except OSError as error:
         raise signal.fault(f"cannot read it: {reason(error)}", "fit", signal.fit) from error
     except AnalyticsError as error:

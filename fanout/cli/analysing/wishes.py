@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from fanout.analytics import fit_file
 from fanout.analytics.config import (
     ConsumerConfig,
     InputConfig,
@@ -143,11 +144,17 @@ def _with_own(source: Source, config: InputConfig) -> Source:
 def named_fits(paths: Sequence[str]) -> tuple[NamedFit, ...]:
     """The fits in these files. Raises `ConfigError`."""
     try:
-        return read_fits([(each, Path(each).read_bytes()) for each in paths])
+        return read_fits([(each, fit_bytes(each)) for each in paths])
     except OSError as error:
         raise ConfigError(f"cannot read --microprice: {error.filename}: {reason(error)}") from error
     except FitError as error:
         raise ConfigError(str(error)) from error
+
+
+def fit_bytes(path: str) -> bytes:
+    """What the file of a fit has, up to a byte more than such a file may have. Raises `OSError`."""
+    with open(path, "rb") as file:
+        return file.read(fit_file.MAX_FILE_BYTES + 1)
 
 
 def symbols_in(typed: Sequence[str] | None) -> tuple[str, ...]:

@@ -9,3 +9,8 @@
 records. `writing` writes its journal, and `syncing` puts that on the disk.
 `kill` and `status` are the other commands, `killing`, `standings` and `view` their work.
 """
+
+from typing import Final
+
+DEFAULT_JOURNAL: Final = "paper"
+"""That of `fanout.trading.config`, without its imports: every command reads this."""

@@ -85,7 +85,7 @@ def _fitted(
             farthest=farthest,
         )
     except FitError as error:
-        reasons = "; ".join(f"{count:,} {why}" for why, count in arrivals.left_out.items())
+        reasons = "; ".join(f"{count:,} {why}" for why, count in (+arrivals.left_out).items())
         left_out = f". Left out: {reasons}" if reasons else ""
         raise ConfigError(f"{reading.symbol}: {error}{left_out}") from error
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from fanout.analytics.errors import AnalyticsError
+from fanout.cli.analysing.wishes import fit_bytes
 from fanout.errors import ConfigError
 from fanout.protocol.errors import reason
 from fanout.protocol.instrument import Instrument
 from fanout.trading.calibrated import KEY, calibrated, file_of
-from fanout.trading.calibration import MAX_FILE_BYTES, Calibration
+from fanout.trading.calibration import Calibration
 from fanout.trading.config import PaperConfig
 
 
@@ -25,7 +26,8 @@ def with_calibrations(
         if path is None:
             continue
         try:
-            strategies[each.symbol] = calibrated(strategy, _read(path), venue, each)
+            fit = Calibration.from_json(fit_bytes(path))
+            strategies[each.symbol] = calibrated(strategy, fit, venue, each)
         except AnalyticsError as error:
             raise ConfigError(f"{config.source}: strategy.{KEY} = {path}: {error}") from error
         except OSError as error:
@@ -33,8 +35,3 @@ def with_calibrations(
                 f"{config.source}: strategy.{KEY}: cannot read {path}: {reason(error)}"
             ) from error
     return replace(config, strategies=strategies)
-
-
-def _read(path: str) -> Calibration:
-    with open(path, "rb") as file:
-        return Calibration.from_json(file.read(MAX_FILE_BYTES + 1))

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from fanout.cli.outcome import emit, exit_codes
+from fanout.cli.trading import DEFAULT_JOURNAL
 from fanout.errors import UsageError, shown
 
 MAX_WHO_CHARS: Final = 100
@@ -18,7 +19,7 @@ Directory = Annotated[Path, typer.Argument(help="Directory of the run's journal.
 
 
 def kill(
-    directory: Directory = Path("paper"),
+    directory: Directory = Path(DEFAULT_JOURNAL),
     why: Annotated[str, typer.Option(help="The reason, for the journal.", metavar="TEXT")] = "",
 ) -> None:
     """Pull the kill switch of a run: cancel every order, and send no more.
@@ -37,7 +38,7 @@ def kill(
 
 
 def reset(
-    directory: Directory = Path("paper"),
+    directory: Directory = Path(DEFAULT_JOURNAL),
     *,
     who: Annotated[str, typer.Option(help="Your name, for the journal.", metavar="NAME")],
 ) -> None:

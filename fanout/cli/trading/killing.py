@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from fanout.cli.trading.files import COMMAND, KILL, RESET, ask, locked, owner_of, take_away
-from fanout.cli.trading.lines import time_text
+from fanout.cli.trading.lines import moment_of
 from fanout.cli.trading.standings import NoDesksError, NoStandingError, running_standing
 from fanout.errors import ConfigError, OperatorError, UsageError
 from fanout.trading.errors import TradingError
@@ -28,38 +28,59 @@ def kill_run(directory: Path, why: str) -> str:
     owner = owner_of(directory)
     words = COMMAND + (f": {why}" if why else "")
     ask(directory / KILL, words)
-    if owner is None:
-        said = _kept(directory, lambda floor: floor.pull(KillCause.COMMAND, words))
-        at = f" at {time_text(said[-1].time_ns)}" if said else ""
-        return f"killed{at}: nothing is open; no process runs there"
-    try:
-        standing = _until(directory, owner, _is_killed)
-    except NoDesksError:
-        return "killed: the run waits for its inputs, and will send nothing"
-    if standing is None:
-        raise OperatorError(
-            f"process {owner} has not cancelled everything within {WAIT_S:g} s: it will when it "
-            f"goes on; to end it now: kill -9 {owner}"
-        )
-    return "killed: nothing is open"
+    if owner is not None:
+        try:
+            standing = _until(directory, owner, _is_killed)
+        except NoDesksError:
+            return "killed: the run waits for its inputs, and will send nothing"
+        if standing is not None:
+            return "killed: nothing is open"
+        if owner_of(directory) is not None:
+            raise OperatorError(
+                f"process {owner} has not cancelled everything within {WAIT_S:g} s: it will when "
+                f"it goes on; to end it now: kill -9 {owner}"
+            )
+    said = _kept(directory, lambda floor: floor.pull(KillCause.COMMAND, words))
+    when = f" {moment_of(said[-1].time_ns)}" if said else ""
+    return f"killed{when}: nothing is open; no process runs there"
 
 
 def reset_run(directory: Path, who: str) -> str:
     """Reset the switch, and return in words. Raises `OperatorError`."""
     owner = owner_of(directory)
     if owner is None:
-        take_away(directory / KILL)
-        said = _kept(directory, lambda floor: floor.reset(who))
-        if not any(isinstance(each, KillReport) and each.state == KillState.ARMED for each in said):
-            raise UsageError(f"the kill switch of {directory} is not pulled")
-        return f"armed again by {who}; no process runs there"
-    _require_killed(running_standing(directory, owner), directory)
+        return _reset_kept(directory, who)
+    try:
+        _require_killed(running_standing(directory, owner), directory)
+    except NoDesksError:
+        if not _is_taken_away(directory):
+            raise
+        return "the kill file is gone; the run waits for its inputs"
     take_away(directory / KILL)
     ask(directory / RESET, who)
     if _until(directory, owner, lambda now: _was_reset(now, who)) is None:
         take_away(directory / RESET)
         raise OperatorError(f"process {owner} has not reset the switch: its messages say why")
     return f"armed again by {who}"
+
+
+def _reset_kept(directory: Path, who: str) -> str:
+    """Reset the switch of a run that is not running. A kill that no start has seen yet is a file
+    alone."""
+    was_there = _is_taken_away(directory)
+    said = _kept(directory, lambda floor: floor.reset(who))
+    if any(isinstance(each, KillReport) and each.state == KillState.ARMED for each in said):
+        return f"armed again by {who}; no process runs there"
+    if not was_there:
+        raise UsageError(f"the kill switch of {directory} is not pulled")
+    return "the kill file is gone: the next start trades; no process runs there"
+
+
+def _is_taken_away(directory: Path) -> bool:
+    """Whether there was a kill file, which is gone now."""
+    was_there = os.path.lexists(directory / KILL)
+    take_away(directory / KILL)
+    return was_there
 
 
 def _require_killed(standing: Standing, directory: Path) -> None:

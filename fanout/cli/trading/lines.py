@@ -1,17 +1,18 @@
 """What happens on paper as lines on standard output: in plain words, or as the journal has it."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import trio
 
 from fanout.cli.analysing.stdout import LinesOutput
+from fanout.config.moment import moment_text
 from fanout.protocol.constants import Side
 from fanout.protocol.instrument import Instrument
 from fanout.trading.journal import encode
 from fanout.trading.kill import KillState
-from fanout.trading.reports import Fill, KillReport, Report, RiskDecision, Trust
+from fanout.trading.reports import Fill, KillReport, QuoteReport, Report, RiskDecision, Trust
+from fanout.trading.standing import QuoteStanding, quote_standing
 
 MOST_LINES: Final = 10_000
 """Lines that wait for a reader who is slow: two megabytes."""
@@ -19,19 +20,16 @@ MOST_LINES: Final = 10_000
 LAST_S: Final = 1.0
 """How long the last lines may take to be written."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 Named = Callable[[str], Instrument]
 """The instrument of a symbol."""
 
 
-def time_text(time_ns: int) -> str:
-    """A time of the records, to the millisecond."""
-    moment = _EPOCH + timedelta(microseconds=time_ns // 1_000)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1_000:03}Z"
+def moment_of(time_ns: int) -> str:
+    """When something was, behind what it was. 0 is the time of what came before any record."""
+    return f"at {moment_text(time_ns)}" if time_ns else "before the first record"
 
 
-def line_of(report: Report, named: Named) -> str | None:
+def line_of(report: Report, named: Named, *, with_quotes: bool = False) -> str | None:
     """A report in plain words; None for one that is for the journal alone."""
     match report:
         case Fill():
@@ -43,9 +41,28 @@ def line_of(report: Report, named: Named) -> str | None:
         case Trust():
             done = "fills are frozen" if report.is_frozen else "fills go on"
             words = f"{done}: {report.why}" if report.is_frozen else done
+        case QuoteReport() if with_quotes:
+            words = _quote(report, named(report.symbol))
         case _:
             return None
-    return f"{time_text(report.time_ns)} {report.symbol} {words}"
+    when = moment_text(report.time_ns) if report.time_ns else moment_of(0)
+    return f"{when} {report.symbol} {words}"
+
+
+def quote_words(quote: QuoteStanding) -> str:
+    """What the strategy wants."""
+    bid = f"{quote.bid_quantity} at {quote.bid_price}" if quote.bid_price else "nothing"
+    ask = f"{quote.ask_quantity} at {quote.ask_price}" if quote.ask_price else "nothing"
+    reasons = f"fair {quote.fair_value:.10g}, skew {quote.skew:.6g}"
+    return f"buy {bid}, sell {ask}; {reasons}"
+
+
+def _quote(report: QuoteReport, instrument: Instrument) -> str:
+    """What the strategy wants, with all reasons."""
+    changed = [f"changed: {each}" for each in report.clamps]
+    refused = [f"refused: {each}" for each in report.risk]
+    words = quote_words(quote_standing(report, instrument))
+    return f"quotes: {'; '.join([words, *changed, *refused])}"
 
 
 def _fill(fill: Fill, instrument: Instrument) -> str:
@@ -70,16 +87,25 @@ def _kill(report: KillReport) -> str:
 
 
 class WordsOutput(LinesOutput):
-    """Reports in plain words."""
+    """Reports in plain words, quotes with their reasons only if they are asked for."""
 
-    def __init__(self, descriptor: int, named: Named) -> None:
+    def __init__(self, descriptor: int, named: Named, *, with_quotes: bool = False) -> None:
         super().__init__(descriptor)
         self._named = named
+        self._with_quotes = with_quotes
 
     def add(self, rows: Sequence[Report]) -> None:
         """See `Output.add`."""
-        lines = (line_of(each, self._named) for each in rows)
-        self._pending += [f"{each}\n".encode() for each in lines if each is not None]
+        self._pending += [f"{each}\n".encode() for each in self._lines(rows)]
+
+    def count(self, rows: Sequence[Report]) -> int:
+        """How many lines these reports have."""
+        return len(self._lines(rows))
+
+    def _lines(self, rows: Sequence[Report]) -> list[str]:
+        quotes = self._with_quotes
+        lines = (line_of(each, self._named, with_quotes=quotes) for each in rows)
+        return [each for each in lines if each is not None]
 
 
 class JsonOutput(LinesOutput):
@@ -89,6 +115,10 @@ class JsonOutput(LinesOutput):
         """See `Output.add`."""
         self._pending += map(encode, rows)
 
+    def count(self, rows: Sequence[Report]) -> int:
+        """How many lines these reports have."""
+        return len(rows)
+
 
 class PatientOutput:
     """Keeps a slow reader of standard output from holding up a run on a live stream: what is beyond
@@ -96,7 +126,7 @@ class PatientOutput:
 
     def __init__(self, inner: WordsOutput | JsonOutput, waits: Callable[[], bool]) -> None:
         self.dropped = 0
-        """Reports that were not printed."""
+        """Lines that were not printed."""
         self._inner = inner
         self._waits = waits
         self._arrived = trio.Event()
@@ -106,7 +136,7 @@ class PatientOutput:
     def add(self, rows: Sequence[Report]) -> None:
         """See `Output.add`."""
         if self._inner.unwritten > MOST_LINES and not self._waits():
-            self.dropped += len(rows)
+            self.dropped += self._inner.count(rows)
         else:
             self._inner.add(rows)
 

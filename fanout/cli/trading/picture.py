@@ -17,6 +17,7 @@ from fanout.cli.saving.aside import Aside, require_free
 from fanout.clients.columns.frames import needed
 from fanout.config.moment import moment_text
 from fanout.errors import ConfigError, UsageError
+from fanout.protocol.errors import reason
 from fanout.trading.figures import RunFigures, SymbolFigures
 
 _STYLES: Final = {"conservative": "-", "probabilistic": "--"}
@@ -35,18 +36,23 @@ _DPI: Final = 110
 _SUFFIXES: Final = (".png", ".svg", ".pdf")
 
 
-def draw(figures: RunFigures, target: Path, *, force: bool) -> None:
-    """Draw the one symbol into a file, whose name says the format. Raises `UsageError`,
-    `MissingPackageError` and `OutputError`."""
-    require_free(target, force=force)
+def require_target(target: Path, *, force: bool) -> None:
+    """Raises `UsageError` and `MissingPackageError` where no picture can be drawn into the file,
+    whose name says the format."""
     if target.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--picture {target}: the name has to end with {', '.join(_SUFFIXES)}")
+    require_free(target, force=force)
+    needed("matplotlib", f"--picture {target}")
+
+
+def draw(figures: RunFigures, target: Path, *, force: bool) -> None:
+    """Draw the one symbol into a file that `require_target` has accepted. Raises `UsageError`,
+    `ConfigError` and `OutputError`."""
     if len(figures.symbols) > 1:
         names = ", ".join(each.symbol for each in figures.symbols)
         raise UsageError(f"--picture shows one symbol: choose with --symbol one of {names}")
     if not figures.symbols[0].over_time:
         raise ConfigError(f"{figures.symbols[0].symbol}: nothing reported yet, so nothing to draw")
-    needed("matplotlib", f"--picture {target}")
     figure = _drawn(figures.symbols[0])
     aside = Aside(target)
     try:
@@ -54,7 +60,7 @@ def draw(figures: RunFigures, target: Path, *, force: bool) -> None:
         aside.complete(force=force)
     except OSError as error:
         aside.discard()
-        raise OutputError(f"cannot write {target}: {error.strerror}") from error
+        raise OutputError(f"cannot write {target}: {reason(error)}") from error
     except BaseException:
         aside.discard()
         raise

@@ -7,9 +7,10 @@ import msgspec
 import typer
 
 from fanout.cli.outcome import emit, exit_codes, say
+from fanout.cli.trading import DEFAULT_JOURNAL
+from fanout.config.assets import typed_symbols
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
-from fanout.trading.config import DEFAULT_JOURNAL
 
 if TYPE_CHECKING:
     from fanout.trading.figures import RunFigures
@@ -54,10 +55,12 @@ def report(
 
         if model not in _MODELS:
             raise UsageError(f"--model {shown(model)}: give one of {', '.join(_MODELS)}")
+        if picture is not None:
+            from fanout.cli.trading.picture import draw, require_target
+
+            require_target(picture, force=force)
         figures = _chosen(_figures(directory), symbol, model)
         if picture is not None:
-            from fanout.cli.trading.picture import draw
-
             draw(figures, picture, force=force)
         if as_json:
             emit(msgspec.json.encode(figures).decode())
@@ -76,15 +79,15 @@ def _figures(directory: Path) -> "RunFigures":
     from fanout.trading.journal import files_in, reports_of
     from fanout.trading.summary import RunSummary
 
-    if not directory.exists():
-        raise ConfigError(f"{directory} does not exist: give the directory of a run's journal")
-    if directory.is_dir() and not files_in(directory):
-        raise ConfigError(
-            f"{directory} has no journal of a run on paper, which are files such as "
-            "00000000000000000001.jsonl: give the directory that `fanout paper run` writes"
-        )
     summary = RunSummary()
     try:
+        if not directory.exists():
+            raise ConfigError(f"{directory} does not exist: give the directory of a run's journal")
+        if directory.is_dir() and not files_in(directory):
+            raise ConfigError(
+                f"{directory} has no journal of a run on paper, which are files such as "
+                "00000000000000000001.jsonl: give the directory that `fanout paper run` writes"
+            )
         for entry in reports_of(directory):
             summary.take(entry)
         figures = summary.figures()
@@ -106,7 +109,8 @@ def _chosen(figures: "RunFigures", symbol: str | None, model: str) -> "RunFigure
     replace = msgspec.structs.replace
     symbols = figures.symbols
     if symbol is not None:
-        symbols = tuple(each for each in symbols if each.symbol == symbol.upper())
+        wanted = typed_symbols([symbol])
+        symbols = tuple(each for each in symbols if each.symbol in wanted)
         if not symbols:
             traded = ", ".join(each.symbol for each in figures.symbols)
             raise UsageError(f"--symbol {shown(symbol)}: the run trades {traded}")

@@ -8,6 +8,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from fanout.cli.figures import span
+from fanout.cli.trading.amounts import money
+from fanout.cli.trading.lines import moment_of
 from fanout.config.moment import moment_text
 from fanout.trading.figures import ModelFigures, Move, Ratio, RunFigures, SymbolFigures
 
@@ -15,9 +17,6 @@ MOMENTS: Final = 12
 """Rows of the table over time."""
 
 _DAY_NS: Final = 86_400 * 10**9
-
-_MONEY_DIGITS: Final = 4
-"""Digits of an amount behind the point, for one of 1 or more. A smaller one has more."""
 
 
 def show(figures: RunFigures) -> Iterator[str]:
@@ -58,21 +57,21 @@ def _head(figures: SymbolFigures) -> Iterator[str]:
         yield f"limits that began to refuse: {counts}"
     for kill in figures.kills:
         cause = f" by {kill.cause}" if kill.cause else ""
-        yield f"kill switch {kill.state}{cause} at {moment_text(kill.time_ns)}: {kill.why}"
+        yield f"kill switch {kill.state}{cause} {moment_of(kill.time_ns)}: {kill.why}"
 
 
 def _rows(figures: SymbolFigures) -> Iterator[list[str]]:
     models = figures.models
     currency = models[0].profit.currency
-    yield [f"profit, {currency}", *(_money(each.profit.total) for each in models)]
+    yield [f"profit, {currency}", *(money(each.profit.total) for each in models)]
     parts = ("spread", "inventory")
     for name in parts if figures.opened_ns is None else ("opening", *parts):
-        yield [f"  {name}", *(_money(getattr(each.profit, name)) for each in models)]
-    yield ["  fees", *(_money(_negative(each.profit.fees)) for each in models)]
+        yield [f"  {name}", *(money(getattr(each.profit, name)) for each in models)]
+    yield ["  fees", *(money(_negative(each.profit.fees)) for each in models)]
     for name in ("realised", "unrealised"):
-        yield [f"{name}, before fees", *(_money(getattr(each.profit, name)) for each in models)]
-    yield ["largest drawdown", *(_money(each.max_drawdown) for each in models)]
-    yield ["turnover", *(_money(each.turnover) for each in models)]
+        yield [f"{name}, before fees", *(money(getattr(each.profit, name)) for each in models)]
+    yield ["largest drawdown", *(money(each.max_drawdown) for each in models)]
+    yield ["turnover", *(money(each.turnover) for each in models)]
     yield ["position", *(each.position for each in models)]
     yield ["  from, to", *(f"{each.shortest}, {each.longest}" for each in models)]
     yield ["  time with one", *(_share(each.in_position) for each in models)]
@@ -119,7 +118,7 @@ def _over_time(figures: SymbolFigures) -> Table:
         cells = [f"{moment[5:10]} {moment[11:16]}" if is_long else moment[11:19], point.mid or "-"]
         for name in names:
             model = point.models[name]
-            cells += [model.position, _money(model.total, 2), _money(model.drawdown, 2)]
+            cells += [model.position, money(model.total, 2), money(model.drawdown, 2)]
         rows.append(cells)
     return _table(["\nUTC", "\nmid", *columns], rows)
 
@@ -144,14 +143,6 @@ def _lines(table: RenderableType) -> Iterator[str]:
     with console.capture() as capture:
         console.print(table)
     yield from (line.rstrip() for line in capture.get().rstrip().splitlines())
-
-
-def _money(text: str, digits: int = _MONEY_DIGITS) -> str:
-    """An amount, rounded for people: small ones keep their first digits."""
-    amount = Decimal(text)
-    if amount and abs(amount) < 1:
-        digits = min(digits - 1 - amount.adjusted(), 12)
-    return f"{amount:,.{digits}f}"
 
 
 def _negative(text: str) -> str:

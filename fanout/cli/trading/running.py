@@ -1,5 +1,6 @@
 """The composition of one run on paper: inputs, merger, session, outputs, answers and signals."""
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from fanout.cli.analysing.engine import Engine
 from fanout.cli.analysing.figures import Counts, StreamState
 from fanout.cli.analysing.stdout import stdout_descriptor
 from fanout.cli.inputs import Batches, trio_client
+from fanout.cli.logs import is_said
 from fanout.cli.memory import freeze
 from fanout.cli.outcome import OutputError, first_of, say
 from fanout.cli.source import Source
@@ -207,7 +209,9 @@ class Trading:
 
     def _output(self) -> PatientOutput:
         descriptor = stdout_descriptor()
-        inner = JsonOutput(descriptor) if self._as_json else WordsOutput(descriptor, self._named)
+        inner: WordsOutput | JsonOutput = JsonOutput(descriptor)
+        if not self._as_json:
+            inner = WordsOutput(descriptor, self._named, with_quotes=is_said(logging.DEBUG))
         return PatientOutput(inner, lambda: all(each.is_kept for each in self._states))
 
     def _named(self, symbol: str) -> Any:

@@ -2,11 +2,16 @@
 
 import sys
 import time
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fanout.cli.outcome import emit, exit_codes, is_terminal
+from fanout.cli.outcome import emit, exit_codes, is_terminal, say
+from fanout.cli.trading import DEFAULT_JOURNAL
+
+if TYPE_CHECKING:
+    from fanout.trading.standing import Standing
 
 
 def status(
@@ -16,7 +21,7 @@ def status(
             help="Directory of the run's journal, or the http://HOST:PORT of its --http-port.",
             metavar="[DIR|URL]",
         ),
-    ] = "paper",
+    ] = DEFAULT_JOURNAL,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")] = False,
     interval: Annotated[
@@ -43,6 +48,18 @@ def status(
         while True:
             standing = standing_at(place)
             emit(msgspec.json.encode(standing).decode() if as_json else rendered(standing))
+            _say_what_waits(place, standing)
             if not watch:
                 return
             time.sleep(interval)
+
+
+def _say_what_waits(place: str, standing: "Standing") -> None:
+    """Say that a kill file waits for the next start: the journal does not have it yet."""
+    from fanout.cli.trading.files import KILL
+    from fanout.trading.kill import KillState
+
+    path = Path(place) / KILL
+    is_armed = any(each.kill.state == KillState.ARMED for each in standing.desks)
+    if not standing.is_running and is_armed and path.exists():
+        say(f"{path} is there: the next start pulls the kill switch")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
@@ -9,17 +10,21 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fanout.cli.trading.lines import time_text
+from fanout.cli.trading.amounts import money
+from fanout.cli.trading.lines import moment_of, quote_words
 from fanout.errors import OperatorError
 from fanout.trading.kill import KillState
 from fanout.trading.standing import DeskStanding, LimitStanding, PositionStanding, Standing
 
-_PLAIN_COLUMNS: Final = 100
+_PLAIN_COLUMNS: Final = 200
+"""Wide enough that no number is cut off."""
 
 NEAR: Final = 0.8
 """A limit that is used to this part is near."""
 
 _NOTHING: Final = "-"
+
+_LIMIT_DIGITS: Final = 8
 
 
 def rendered(standing: Standing) -> str:
@@ -48,7 +53,7 @@ def watch_live(ask: Callable[[], Standing], interval_s: float) -> None:
 def tables(standing: Standing) -> RenderableType:
     """All of a run."""
     state = "running" if standing.is_running else "not running: as its journal leaves it"
-    title = f"{standing.venue} on paper, {state}, at {time_text(standing.time_ns)}"
+    title = f"{standing.venue} on paper, {state}, {moment_of(standing.time_ns)}"
     parts: list[RenderableType] = [Text(title, style="dim")]
     for each in standing.desks:
         parts += ["", *_desk(each)]
@@ -74,20 +79,16 @@ def _kill(desk: DeskStanding) -> tuple[str, str]:
         return "trading" + (f" ({kill.why})" if kill.why else ""), "green"
     count = len(kill.open_orders)
     left = f"{count} orders still open" if kill.state == KillState.CANCELLING else "nothing is open"
-    since = time_text(kill.since_ns)
-    return f"KILLED by {kill.cause} at {since}: {kill.why}; {left}", "bold red"
+    return f"KILLED by {kill.cause} {moment_of(kill.since_ns)}: {kill.why}; {left}", "bold red"
 
 
 def _quote(desk: DeskStanding) -> Iterable[Text]:
     quote = desk.quote
     if quote is None:
         return
-    bid = f"{quote.bid_quantity} at {quote.bid_price}" if quote.bid_price else "nothing"
-    ask = f"{quote.ask_quantity} at {quote.ask_price}" if quote.ask_price else "nothing"
     is_quoting = desk.kill.state == KillState.ARMED and not desk.frozen_why
     name = "quotes" if is_quoting else "last quotes, which work no more"
-    reasons = f"fair {quote.fair_value:.10g}, skew {quote.skew:.6g}"
-    yield Text(f"{name}: buy {bid}, sell {ask}; {reasons}")
+    yield Text(f"{name}: {quote_words(quote)}")
     for each in quote.clamps:
         yield Text(f"  changed: {each}", style="dim")
     for each in quote.risk:
@@ -110,17 +111,18 @@ def _positions(positions: Iterable[PositionStanding]) -> Table:
     for each in positions:
         name = f"{each.model} (leads)" if each.is_lead else each.model
         average = _NOTHING if each.average is None else f"{each.average:.10g}"
-        money = (_short(text) for text in (each.realised, each.unrealised, each.fees, each.equity))
-        table.add_row(name, each.quantity, average, *money, str(each.fills))
+        amounts = (each.realised, each.unrealised, each.fees, each.equity)
+        texts = (_NOTHING if amount is None else money(amount) for amount in amounts)
+        table.add_row(name, each.quantity, average, *texts, str(each.fills))
     return table
 
 
 def _short(text: str | None) -> str:
-    """An amount with at most eight digits behind the point."""
+    """A number, rounded to at most eight digits behind the point."""
     if text is None:
         return _NOTHING
-    whole, point, digits = text.partition(".")
-    return whole + point + digits[:8]
+    digits = text.partition(".")[2]
+    return text if len(digits) <= _LIMIT_DIGITS else f"{Decimal(text):.{_LIMIT_DIGITS}f}"
 
 
 def _orders(desk: DeskStanding) -> Table:

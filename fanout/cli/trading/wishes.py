@@ -3,6 +3,7 @@ place."""
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -38,10 +39,16 @@ def read_paper(path: str, environment: Mapping[str, str]) -> PaperConfig:
 
 
 def combined(config: PaperConfig, said: Mapping[str, Any]) -> PaperConfig:
-    """The configuration with what was said on the command line of `[system]`."""
+    """The configuration with what was said on the command line of `[system]`. Raises `ConfigError`
+    for a kill file that nobody could make."""
     system = replace(
         config.system, **{name: value for name, value in said.items() if value is not None}
     )
+    if system.kill_file is not None and not Path(system.kill_file).parent.is_dir():
+        raise ConfigError(
+            f"{config.source}: system.kill-file = {shown(system.kill_file)}: there is no folder "
+            f"{shown(Path(system.kill_file).parent)}"
+        )
     return replace(config, system=system)
 
 

@@ -47,15 +47,18 @@ def checked(quotes: object, instrument: Instrument) -> Quotes:
 
 
 def in_words(value: object) -> str:
-    """A text of a strategy's own making, short enough for the journal and in letters it can hold.
-    It does not raise."""
-    if type(value) is str and len(value) <= MAX_WORDS and value.isascii():
+    """A text of a strategy's own making as one line, short enough for the journal, without what
+    would control a terminal. It does not raise."""
+    if type(value) is str and len(value) <= MAX_WORDS and value.isprintable():
         return value
     try:
         text = str(value)
     except Exception as error:
         text = f"{type(value).__name__}, whose text raises {type(error).__name__}"
-    return text[:MAX_WORDS].encode(errors="replace").decode()
+    text = text[:MAX_WORDS]
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))
 
 
 def _side(

@@ -51,7 +51,7 @@ def test_a_fit_of_another_unit_is_refused() -> None:
 
 
 def test_a_file_that_is_no_fit_and_two_of_one_symbol_are_refused() -> None:
-    with pytest.raises(FitError, match=r"^a: not the file of a microprice"):
+    with pytest.raises(FitError, match=r"^a is no fit of a microprice, or is damaged: "):
         read_fits([("a", b"{}")])
     with pytest.raises(FitError, match=r"^b and a are both for okx A$"):
         read_fits([("a", FIT.to_json()), ("b", FIT.to_json())])

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from fanout.analytics import Features, FeatureSettings, MicropriceEstimator, MicropriceFit
 from fanout.analytics.errors import FitError
+from fanout.analytics.fit_errors import FitFileError
 from fanout.analytics.formulas import Best
 from fanout.analytics.stoikov import adjustments, state_of
 from fanout.clients.outcomes import Received
@@ -129,6 +130,8 @@ GOOD = msgspec.json.decode(FIT.to_json())
     [
         b"",
         b"[]",
+        b"[" * 100_000,
+        b"\xff\xfe",
         b"{}",
         msgspec.json.encode(GOOD | {"kind": "linear"}),
         msgspec.json.encode(GOOD | {"more": 1}),
@@ -144,8 +147,19 @@ GOOD = msgspec.json.decode(FIT.to_json())
     ],
 )
 def test_what_is_no_fit_is_refused(text: bytes) -> None:
-    with pytest.raises(FitError, match="not the file of a microprice"):
+    with pytest.raises(FitFileError, match=r"^m\.json is no fit of a microprice, or is damaged: "):
+        MicropriceFit.from_json(text, "m.json")
+
+
+def test_a_file_of_another_version_is_named_as_that() -> None:
+    text = msgspec.json.encode(GOOD | {"version": 2, "more": 1})
+    with pytest.raises(FitFileError, match="version 2 of the layout, and only 1 is known"):
         MicropriceFit.from_json(text)
+
+
+def test_a_file_beyond_the_limit_is_refused() -> None:
+    with pytest.raises(FitFileError, match="exceed 1,048,576: no fit"):
+        MicropriceFit.from_json(b" " * (1 << 20) + FIT.to_json())
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])

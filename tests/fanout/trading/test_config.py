@@ -108,7 +108,7 @@ def test_a_whole_file_is_understood() -> None:
 
 
 def test_the_settings_in_a_journal_make_the_same_run_again() -> None:
-    text = FILE + "[risk.BTCUSDT]\ndaily-loss = 0.1\n"
+    text = FILE + "[risk.BTCUSDT]\ndaily-loss = 0.1\nnotional = 1234567.89012345\n"
     config = parsed(text)
     kept = msgspec.json.decode(msgspec.json.encode(config.settings))
     again = paper_of(kept, "paper.toml")
@@ -202,6 +202,15 @@ def changed(old: str, new: str) -> str:
         (changed("= 2.0", '= "2 bps"'), "maker-fee-bps = '2 bps': a number is needed"),
         (changed("= 2.0", "= nan"), "a number is needed"),
         (changed("= 2.0", "= true"), "a number is needed"),
+        (changed("= 2.0", "= 1e99999999"), "at most 15 digits, from 1e-18 to 1e18"),
+        (changed("= 2.0", "= 1e-99999999"), "at most 15 digits, from 1e-18 to 1e18"),
+        (changed("notional = 10_000", "notional = 1e400"), "risk.notional = 1E+400: at most 15"),
+        (changed("notional = 10_000", "notional = 1e999999"), "from 1e-18 to 1e18"),
+        (changed("notional = 10_000", f"notional = 1{'0' * 400}"), "from 1e-18 to 1e18"),
+        (changed("2_000.5", "2_000.567890123456"), "at most 15 digits"),
+        (changed("spread-bps = 4.5", "spread-bps = inf"), "spread-bps = Infinity: a finite number"),
+        (changed("spread-bps = 4.5", "spread-bps = 1e400"), "a finite number is needed"),
+        (changed("spread-bps = 4.5", f"spread-bps = 1{'0' * 400}"), "a finite number is needed"),
         (changed('"10ms"', "10"), 'exchange.acknowledge = 10: no unit: write "100ms"'),
         (changed('"10ms"', '"-1ms"'), "exchange.acknowledge = '-1ms'"),
         (changed('"15ms"', '"15ms"\nlead = "best"'), "lead = 'best': conservative or prob"),

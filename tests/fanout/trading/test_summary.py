@@ -20,7 +20,7 @@ from fanout.trading.strategies.basic import Basic
 from fanout.trading.summary import MAX_FILLS, SymbolSummary
 from tests.fanout.trading.runs import Run, S
 from tests.fanout.trading.test_risk import OFF
-from tests.fanout.trading.world import BUY, PROBABILISTIC, SELL, World
+from tests.fanout.trading.world import BUY, PROBABILISTIC, SELL, World, X
 
 
 def test_profit_is_reported_in_parts_with_every_digit() -> None:
@@ -103,6 +103,35 @@ def test_a_horizon_over_a_restart_is_not_observed_and_the_position_goes_on() -> 
     assert model.in_position.ratio == 1.0
 
 
+def test_what_a_start_ends_before_its_first_record_is_no_time_of_the_run() -> None:
+    run = Run().mark(99, 101, 0).fill(1, BUY, 99, 3, 0).mark(99, 101, 800)
+    run.start().kill("cancelling", "by hand", 800).kill("latched", "by hand", 800)
+    run.mark(109, 111, 10_000).mark(109, 111, 10_200)
+    figures = run.of_symbol()
+    assert figures.observed_s == 1.0
+    assert figures.models[0].in_position.part == "1.000000000"
+
+
+def test_that_is_so_where_another_symbol_was_reported_last() -> None:
+    run, other = Run(), replace(X, symbol="Y")
+    run.entries[0] = replace(run.entries[0], instruments=(X, other))
+    run.mark(99, 101, 0).mark(99, 101, 800)
+    run.add(Mark(time_ns=run.at(900), symbol="Y", bid=1, ask=2, since_ns=run.ns))
+    run.entries.append(run.entries[0])
+    run.kill("latched", "by hand", 900).mark(99, 101, 10_000).mark(99, 101, 10_200)
+    assert run.of_symbol().observed_s == 1.0
+
+
+def test_a_kill_before_the_first_record_is_no_time_of_the_run() -> None:
+    run = Run()
+    run.ns = 0
+    run.kill("cancelling", "by hand").kill("latched", "by hand")
+    figures = run.mark(99, 101, 0).mark(99, 101, 500).of_symbol()
+    assert (figures.first_ns, figures.observed_s) == (run.ns - S // 2, 0.5)
+    assert [each.time_ns for each in figures.kills] == [0, 0]
+    assert min(each.time_ns for each in figures.over_time) == figures.first_ns
+
+
 def test_a_fill_while_a_side_of_the_book_was_empty_is_counted() -> None:
     run = Run().mark(99, 101, 0).mark(99, None, 100).fill(1, BUY, 99, 3, 200).mark(99, 101, 5_000)
     model = run.of_model()
@@ -154,16 +183,21 @@ def test_refusals_are_counted_by_limit_and_kills_are_listed() -> None:
 
 
 def test_quotes_are_shown_while_they_work() -> None:
-    run = Run().mark(99, 101, 0).quote(98, None, 10).trust(True, 20).trust(False, 30)
-    run.kill("cancelling", "x", 40).mark(99, 102, 50)
+    run = Run().mark(99, 101, 0).quote(98, None, 10).trust(True, 20).trust(False, 25)
+    run.order(1, ms=30, event=OrderEvent.SEND, state=OrderState.SENT)
+    run.kill("cancelling", "x", 40).mark(99, 102, 50).kill("armed", "reset by me", 60)
+    run.quote(97, None, 70)
     points = run.of_symbol().over_time
     assert [(each.mid, each.bid, each.ask) for each in points] == [
         ("100.0", None, None),
         ("100.0", "98", None),
         ("100.0", None, None),
+        ("100.0", None, None),
         ("100.0", "98", None),
         ("100.0", None, None),
         ("100.5", None, None),
+        ("100.5", None, None),
+        ("100.5", "97", None),
     ]
 
 

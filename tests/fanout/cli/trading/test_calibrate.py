@@ -93,6 +93,18 @@ def test_a_part_of_the_journal_may_be_too_little(market: str) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_what_was_never_left_out_is_not_counted(market: str) -> None:
+    options = ("--start", "2026-11-21T00:17:00.500Z")
+    done = at_once("paper", "calibrate", "BTCUSDT", "--from", market, *options)
+    assert done.returncode == 0, done.stderr
+    assert not any(line.startswith("0 left out") for line in done.stdout.splitlines())
+    short = ("--to", "2026-11-21T00:17:02Z")
+    done = at_once("paper", "calibrate", "BTCUSDT", "--from", market, *options, *short)
+    assert done.returncode == 78
+    assert "Left out: 0" not in done.stderr
+    assert "; 0 " not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

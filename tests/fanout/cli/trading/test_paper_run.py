@@ -431,6 +431,14 @@ def test_what_cannot_be_asked_for_gets_one_line(
     assert words in done.stderr
 
 
+def test_a_kill_file_that_nobody_could_make_is_refused(place: Path) -> None:
+    path = place / "absent" / "kill"
+    (place / "paper.toml").write_text(f'{PAPER}[system]\nkill-file = "{path}"\n')
+    done = at_once(*RUN, "--config", str(place / "paper.toml"), "tcp://a:1")
+    assert done.returncode == 78
+    assert f"system.kill-file = {path}: there is no folder {path.parent}" in done.stderr
+
+
 def test_the_environment_counts(place: Path, url: str) -> None:
     options = ("--config", str(place / "paper.toml"), "--journal", str(place / "run"), url)
     refused = at_once(*RUN, *options, API_KEY="abc")
@@ -441,6 +449,16 @@ def test_the_environment_counts(place: Path, url: str) -> None:
     assert "NOSUCH" in unknown.stderr
     loud = at_once(*RUN, *options, LOG_LEVEL="loud")
     assert "LOG_LEVEL = 'loud'" in loud.stderr
+
+
+def test_quotes_are_printed_where_the_log_has_every_detail(place: Path, market: str) -> None:
+    options = ("--config", str(place / "paper.toml"), "--from", f"journal://{market}/data")
+    quiet = fanout(*RUN, *options, "--journal", str(place / "quiet"))
+    loud = fanout(*RUN, *options, "--journal", str(place / "loud"), LOG_LEVEL="debug")
+    assert " quotes: buy " not in quiet.stdout
+    assert " quotes: buy " in loud.stdout
+    others = [each for each in loud.stdout.splitlines() if " quotes: " not in each]
+    assert others == quiet.stdout.splitlines()
 
 
 def test_several_inputs_have_a_desk_for_each_of_their_symbols(place: Path, url: str) -> None:
@@ -468,7 +486,28 @@ def test_a_run_that_waits_for_its_inputs_can_be_killed(place: Path) -> None:
         assert "the run waits for its inputs, and has no desks yet" in asked.stderr
         killed = at_once("paper", "kill", str(place / "run"))
         assert killed.stdout == "killed: the run waits for its inputs, and will send nothing\n"
+        reset = at_once("paper", "reset", str(place / "run"), "--who", "alice")
+        assert reset.stdout == "the kill file is gone; the run waits for its inputs\n"
+        again = at_once("paper", "reset", str(place / "run"), "--who", "alice")
+        assert (again.returncode, again.stdout) == (1, "")
         assert process.end(signal.SIGINT) == 130
+
+
+def test_a_kill_file_that_no_start_has_seen_is_reset_as_well(place: Path, market: str) -> None:
+    replayed(place, market)
+    (place / "run" / "kill").touch()
+    asked = at_once("paper", "status", str(place / "run"))
+    assert (
+        asked.stderr
+        == f"fanout: {place / 'run' / 'kill'} is there: the next start pulls the kill switch\n"
+    )
+    done = at_once("paper", "reset", str(place / "run"), "--who", "alice")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "the kill file is gone: the next start trades; no process runs there\n",
+    )
+    assert not (place / "run" / "kill").exists()
+    assert at_once("paper", "status", str(place / "run")).stderr == ""
 
 
 def test_nothing_is_reset_that_was_not_pulled(place: Path, market: str) -> None:
@@ -478,6 +517,19 @@ def test_nothing_is_reset_that_was_not_pulled(place: Path, market: str) -> None:
         2,
         f"fanout: the kill switch of {place / 'run'} is not pulled",
     )
+
+
+def test_a_kill_of_a_run_that_ends_meanwhile_cancels_what_it_left(
+    place: Path, market: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replayed(place, market)
+    owners = iter(["12345", None, None])
+    monkeypatch.setattr(killing, "owner_of", lambda directory: next(owners))
+    killed = at_once("paper", "kill", str(place / "run"))
+    assert killed.returncode == 0, killed.stderr
+    assert killed.stdout.endswith(": nothing is open; no process runs there\n")
+    kills = [each for each in reports_of(place / "run") if isinstance(each, KillReport)]
+    assert {each.state for each in kills} == {"cancelling", "latched"}
 
 
 def test_a_process_that_does_not_answer_is_named(

@@ -107,6 +107,28 @@ def test_a_journal_whose_oldest_files_were_removed_is_reported_from_its_checkpoi
     assert done.returncode == 0, done.stderr
 
 
+def test_a_symbol_is_named_as_its_venue_spells_it(tmp_path: Path) -> None:
+    run = traded()
+    run.entries[:] = [
+        replace(each, instruments=(replace(BTC, symbol="tBTCUSD"),))
+        if hasattr(each, "instruments")
+        else replace(each, symbol="tBTCUSD")
+        for each in run.entries
+    ]
+    done = at_once("paper", "report", str(run.write(tmp_path / "run")), "--symbol", "tBTCUSD")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_journal_is_read(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "run.png").touch()
+    for name, words in (("run.png", "exists: --force replaces it"), ("run.gif", "has to end with")):
+        done = at_once("paper", "report", "absent", "--picture", str(tmp_path / name))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert words in done.stderr
+
+
 def test_a_torn_line_at_the_end_is_no_part_of_the_report(journal: Path) -> None:
     whole = at_once("paper", "report", str(journal), "--json").stdout
     with (journal / file_name(1)).open("ab") as file:
@@ -264,3 +286,15 @@ def test_a_journal_that_cannot_be_read_is_told_of(journal: Path) -> None:
     done = at_once("paper", "report", str(journal))
     assert done.returncode == 78
     assert f"cannot read {journal}: Is a directory" in done.stderr
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told_of(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(self: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", denied)
+    done = at_once("paper", "report", str(journal / file_name(1)))
+    assert done.returncode == 78
+    assert f"cannot read {journal / file_name(1)}: Permission denied" in done.stderr

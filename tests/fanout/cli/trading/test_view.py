@@ -12,7 +12,7 @@ from fanout.cli.trading.view import rendered
 from fanout.protocol import Instrument
 from fanout.trading.floor import Floor
 from fanout.trading.kill import KillCause
-from fanout.trading.reports import KillReport, Report, RiskDecision, Trust
+from fanout.trading.reports import KillReport, QuoteReport, Report, RiskDecision, Trust
 from fanout.trading.standing import standing_of
 from tests.fanout.trading.test_floor import SETTINGS, plan, played, walk
 from tests.fanout.trading.test_journal import BTC, ENTRIES, FILL, ORDER, STARTED
@@ -71,6 +71,39 @@ def test_what_matters_is_said_in_plain_words(report: Report, words: str) -> None
     )
 
 
+def test_a_quote_is_shown_with_its_reasons_to_who_wants_every_detail() -> None:
+    quote = QuoteReport(
+        time_ns=AT,
+        symbol="BTCUSDT",
+        bid_price=9_990,
+        bid_quantity=10,
+        ask_price=None,
+        ask_quantity=0,
+        fair_value=100.125,
+        skew=-0.5,
+        clamps=("the ask would meet the bid",),
+        risk=("ASK 1 at 100: too much",),
+    )
+    assert line_of(quote, named) is None
+    assert line_of(quote, named, with_quotes=True) == (
+        "2026-11-21T00:00:00.123Z BTCUSDT quotes: buy 0.010 at 99.90, sell nothing; fair 100.125, "
+        "skew -0.5; changed: the ask would meet the bid; refused: ASK 1 at 100: too much"
+    )
+
+
+def test_what_came_before_any_record_has_no_time() -> None:
+    kill = replace(pulled(0), time_ns=0)
+    assert line_of(kill, named) == (
+        "before the first record BTCUSDT KILLED by file: by hand; 0 orders are open"
+    )
+    made = Floor(SETTINGS, [plan()])
+    made.pull(KillCause.FILE, "by hand")
+    text = rendered(standing_of(made, "sim", is_running=True))
+    assert "sim on paper, running, before the first record" in text
+    assert "KILLED by file before the first record: by hand; nothing is open" in text
+    assert "1970" not in text
+
+
 def test_the_rest_is_for_the_journal_alone() -> None:
     silent = [each for each in ENTRIES if each is not STARTED and line_of(each, named) is None]  # type: ignore[arg-type]
 
@@ -105,6 +138,30 @@ def test_the_table_has_all_of_a_desk() -> None:
     ):
         assert words in text, text
     assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_no_number_is_cut_off_and_amounts_are_rounded() -> None:
+    standing = standing_of(floor(), "sim", is_running=True)
+    desk = standing.desks[0]
+    position = replace(
+        desk.positions[0],
+        quantity="1234567890.12345678",
+        average=1234567.891,
+        realised="-1234567890.12345678",
+        unrealised="-0.00700769",
+        fees="2.99999999",
+        equity="0",
+    )
+    limit = replace(desk.limits[0], value="0.123456789", limit="123456789012.12345678")
+    text = rendered(
+        replace(standing, desks=(replace(desk, positions=(position,), limits=(limit,)),))
+    )
+
+    assert "…" not in text
+    row = next(line for line in text.splitlines() if line.startswith("conservative"))
+    numbers = "1234567890.12345678 1234567.891 -1,234,567,890.1235 -0.007008 3.0000 0.0000"
+    assert row.split()[2:-1] == numbers.split()
+    assert "0.12345679  123456789012.12345678" in text
 
 
 def test_a_kill_stands_out_with_its_reason() -> None:
@@ -152,7 +209,7 @@ def test_lines_for_a_slow_reader_are_dropped_live_and_waited_for_from_a_journal(
         is_kept = False
         fill(writing)
         for _ in range(MOST_LINES // 100 + 5):
-            output.add([report] * 100)
+            output.add([report, ORDER] * 100)  # an order is for the journal alone
             await output.flush()
         assert output.dropped == 4 * 100
         with trio.move_on_after(0.01) as waited:
