@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fanout.cli.outcome import OutputError
-from fanout.cli.saving.aside import Aside, require_free
+from fanout.cli.saving.aside import require_free, writing
 from fanout.clients.columns.frames import needed
 from fanout.config.moment import moment_text
 from fanout.errors import ConfigError, UsageError
@@ -52,16 +52,12 @@ def draw(figures: RunFigures, target: Path, *, force: bool) -> None:
     if not figures.symbols[0].over_time:
         raise ConfigError(f"{figures.symbols[0].symbol}: nothing reported yet, so nothing to draw")
     figure = _drawn(figures.symbols[0])
-    aside = Aside(target)
-    try:
-        figure.savefig(aside.path, format=target.suffix[1:].lower(), dpi=_DPI)
+    with writing(target, force=force) as aside:
+        try:
+            figure.savefig(aside.path, format=target.suffix[1:].lower(), dpi=_DPI)
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {reason(error)}") from error
         aside.complete(force=force)
-    except OSError as error:
-        aside.discard()
-        raise OutputError(f"cannot write {target}: {reason(error)}") from error
-    except BaseException:
-        aside.discard()
-        raise
 
 
 def _drawn(figures: SymbolFigures) -> Any:
