@@ -8,13 +8,15 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fanout.cli.trading import killing
+from fanout.cli.trading.files import RunFiles
+from fanout.errors import UsageError
 from fanout.net import local
 from fanout.trading.journal import Started, file_name, files_in, reports_of
 from fanout.trading.reports import Fill, KillReport, OrderReport
@@ -527,6 +529,23 @@ def test_a_kill_of_a_run_that_ends_meanwhile_cancels_what_it_left(
     assert killed.stdout.endswith(": nothing is open; no process runs there\n")
     kills = [each for each in reports_of(place / "run") if isinstance(each, KillReport)]
     assert {each.state for each in kills} == {"cancelling", "latched"}
+
+
+def test_a_kill_waits_for_another_command_that_has_the_directory(
+    place: Path, market: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replayed(place, market)
+    real, tries = killing.locked, iter([False, True])
+
+    def locked(directory: str) -> AbstractContextManager[RunFiles]:
+        if not next(tries):
+            raise UsageError("process 1 runs there")
+        return real(directory)
+
+    monkeypatch.setattr(killing, "locked", locked)
+    killed = at_once("paper", "kill", str(place / "run"))
+    assert killed.returncode == 0, killed.stderr
+    assert killed.stdout.endswith(": nothing is open; no process runs there\n")
 
 
 def test_a_process_that_does_not_answer_is_named(
