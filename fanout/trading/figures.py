@@ -119,6 +119,7 @@ class FillPoint(msgspec.Struct, frozen=True, kw_only=True):
 class SymbolFigures(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one symbol.
 
+    `begun_ns` are the times of the first records of the starts, of the newest `summary.MAX_STARTS`.
     `observed_s` is the time between reports, without the time between two starts. `refusals` count
     how often a limit began to refuse orders, by limit. `freezes` is how often fills were frozen,
     `frozen_s` for how long. `over_time` are at most `points.MAX_POINTS` moments, evenly spread, and
@@ -128,6 +129,7 @@ class SymbolFigures(msgspec.Struct, frozen=True, kw_only=True):
     venue: str
     symbol: str
     starts: int
+    begun_ns: tuple[int, ...]
     first_ns: int
     last_ns: int
     observed_s: float
