@@ -127,6 +127,7 @@ class SymbolFigures(msgspec.Struct, frozen=True, kw_only=True):
     there; None if they begin with the run. Then position, profit, realised profit and fees are
     those of the whole run, and everything else is from that time on.
 
+    `begun_ns` are the times of the first records of the starts, of the newest `summary.MAX_STARTS`.
     `observed_s` is the time between reports, without the time between two starts. `refusals` count
     how often a limit began to refuse orders, by limit. `freezes` is how often fills were frozen,
     `frozen_s` for how long. `over_time` are at most `points.MAX_POINTS` moments, evenly spread, and
@@ -137,6 +138,7 @@ class SymbolFigures(msgspec.Struct, frozen=True, kw_only=True):
     symbol: str
     opened_ns: int | None
     starts: int
+    begun_ns: tuple[int, ...]
     first_ns: int
     last_ns: int
     observed_s: float

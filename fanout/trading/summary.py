@@ -14,7 +14,7 @@ of the oldest one that is, and its position and profit.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from fractions import Fraction
 from typing import Final
 
@@ -45,6 +45,9 @@ from fanout.trading.reports import (
 MAX_KILLS: Final = 1_000
 """Most changes of the kill switch that are kept. The newest ones count."""
 
+MAX_STARTS: Final = 1_000
+"""Most starts whose times are kept. The newest ones count."""
+
 MAX_FILLS: Final = 512
 """Most fills of a model and a side that are kept for a picture, evenly spread."""
 
@@ -73,6 +76,7 @@ class SymbolSummary:
         record has that time, or 0 if there was none."""
         self._is_running = False
         """Whether a later report of this start has come."""
+        self._begun: deque[int] = deque(maxlen=MAX_STARTS)
         self._twice_mid = 0
         """The newest mid in half units of the price, 0 where it is not known."""
         self._quoted: QuoteReport | None = None
@@ -156,7 +160,9 @@ class SymbolSummary:
             self._observed_ns += passed_ns
             for each in self._models.values():
                 each.pass_time(passed_ns)
-        self._is_running = self._is_running or time_ns > self._began_ns
+        if not self._is_running and time_ns > self._began_ns:
+            self._is_running = True
+            self._begun.append(time_ns)
         self._first_ns = self._first_ns or time_ns
         self._last_ns = max(self._last_ns, time_ns)
 
@@ -224,6 +230,7 @@ class SymbolSummary:
             symbol=self.instrument.symbol,
             opened_ns=None if self._record is None else self._opened_ns,
             starts=self._starts,
+            begun_ns=tuple(self._begun),
             first_ns=self._first_ns,
             last_ns=self._last_ns,
             observed_s=_seconds(self._observed_ns),

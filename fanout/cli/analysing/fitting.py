@@ -19,7 +19,7 @@ from fanout.analytics.stream import StreamFeatures
 from fanout.cli.analysing.fit_view import show_linear, show_microprice
 from fanout.cli.analysing.reading import Reading, is_hole
 from fanout.cli.outcome import emit, say
-from fanout.cli.saving.aside import Aside, require_free
+from fanout.cli.saving.aside import writing
 from fanout.config.assets import split_words
 from fanout.config.duration import parse_duration
 from fanout.errors import ConfigError, UsageError, shown
@@ -53,7 +53,7 @@ def fit_line(
             horizon_ns=parse_ns("--horizon", horizon),
             every_ns=parse_ns("--every", every),
         )
-    with _writing(out, force=force) as aside:
+    with writing(out, force=force) as aside:
         _collect(reading, settings, samples)
         try:
             made = fit_linear(
@@ -87,7 +87,7 @@ def fit_microprice(
     with _usage():
         size = None if tick is None else reading.price_of("--tick", tick)
         estimator = MicropriceEstimator(reading.symbol, spreads=spreads, buckets=buckets, tick=size)
-    with _writing(out, force=force) as aside:
+    with writing(out, force=force) as aside:
         made = _estimated(reading, estimator)
         aside.write(made.to_json())
         aside.complete(force=force)
@@ -141,18 +141,6 @@ def _left_out(samples: Samples) -> str:
     """Why rows were left out, most first."""
     reasons = [f"{count:,}: {why}" for why, count in samples.left_out.most_common(3)]
     return f". Left out {'; '.join(reasons)}" if reasons else ""
-
-
-@contextmanager
-def _writing(out: Path, *, force: bool) -> Iterator[Aside]:
-    """The file beside `out` that becomes it. It is made before the journal is read, which may take
-    an hour, so that a folder that cannot be written to is refused at once."""
-    require_free(out, force=force)
-    aside = Aside(out)
-    try:
-        yield aside
-    finally:
-        aside.discard()
 
 
 def _emit(lines: Iterable[str]) -> None:

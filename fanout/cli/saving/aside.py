@@ -117,6 +117,19 @@ def require_free(target: Path, *, force: bool) -> None:
         raise UsageError(f"{target} exists: --force replaces it")
 
 
+@contextmanager
+def writing(target: Path, *, force: bool) -> Iterator[Aside]:
+    """The file beside `target`, which becomes it with `complete`, and is gone if it does not. It is
+    made before the work that fills it, which may take an hour, so that a folder that cannot be
+    written to is refused at once. Raises as `require_free`."""
+    require_free(target, force=force)
+    aside = Aside(target)
+    try:
+        yield aside
+    finally:
+        aside.discard()
+
+
 def leftovers(target: Path) -> list[Path]:
     """Temporary files of `target` without a living writer: interrupted recordings."""
     with suppress(OSError):  # creating the file reports a faulty directory

@@ -1,6 +1,7 @@
 """Makes a calibration of a journal, writes its file in one step, and shows it."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from fanout.cli.analysing.reading import Reading
 from fanout.cli.columns import aligned
 from fanout.cli.figures import span
 from fanout.cli.outcome import emit, say
-from fanout.cli.saving.aside import Aside, require_free
+from fanout.cli.saving.aside import writing
 from fanout.config.moment import moment_text
 from fanout.errors import ConfigError, UsageError
 from fanout.protocol.constants import DataKinds
@@ -38,16 +39,18 @@ def fit_intensity(
 ) -> None:
     """Fit, write and show. Raises `UsageError` for what was typed, and `ConfigError` for a journal
     that has too little."""
-    if out is not None:
-        require_free(out, force=force)
     horizon_ns = parse_ns("--horizon", horizon)
     first = _distance(reading, "--nearest", nearest)
     last = _distance(reading, "--farthest", farthest)
     if first is not None and last is not None and first >= last:
         raise UsageError(f"--nearest {nearest} is not below --farthest {farthest}")
-    made = _fitted(reading, horizon_ns, first, last)
+    with nullcontext() if out is None else writing(out, force=force) as aside:
+        made = _fitted(reading, horizon_ns, first, last)
+        if aside is not None:
+            aside.write(made.to_json())
+            aside.complete(force=force)
     if out is not None:
-        _write(out, made.to_json(), force=force)
+        say(f"saved to {out}")  # before the table, whose output may fail
     for line in [msgspec.json.encode(made).decode()] if as_json else show(made):
         emit(line)
     if made.probability is not None and made.probability < _UNLIKELY:
@@ -55,8 +58,6 @@ def fit_intensity(
             "the intensity is not exponential over these distances, by chi-square: the fit is a "
             "summary; a narrower range may fit better (--nearest, --farthest)"
         )
-    if out is not None:
-        say(f"saved to {out}")
 
 
 def _distance(reading: Reading, flag: str, text: str | None) -> int | None:
@@ -88,16 +89,6 @@ def _fitted(
         reasons = "; ".join(f"{count:,} {why}" for why, count in (+arrivals.left_out).items())
         left_out = f". Left out: {reasons}" if reasons else ""
         raise ConfigError(f"{reading.symbol}: {error}{left_out}") from error
-
-
-def _write(out: Path, data: bytes, *, force: bool) -> None:
-    aside = Aside(out)
-    try:
-        aside.write(data)
-        aside.complete(force=force)
-    except BaseException:
-        aside.discard()
-        raise
 
 
 def show(fit: Calibration) -> Iterator[str]:

@@ -28,18 +28,34 @@ def kill_run(directory: Path, why: str) -> str:
     owner = owner_of(directory)
     words = COMMAND + (f": {why}" if why else "")
     ask(directory / KILL, words)
-    if owner is not None:
+    while True:
+        killed = None if owner is None else _kill_running(directory, owner)
+        if killed is not None:
+            return killed
         try:
-            standing = _until(directory, owner, _is_killed)
-        except NoDesksError:
-            return "killed: the run waits for its inputs, and will send nothing"
-        if standing is not None:
-            return "killed: nothing is open"
-        if owner_of(directory) is not None:
-            raise OperatorError(
-                f"process {owner} has not cancelled everything within {WAIT_S:g} s: it will when "
-                f"it goes on; to end it now: kill -9 {owner}"
-            )
+            return _kill_kept(directory, words)
+        except UsageError:
+            owner = owner_of(directory)  # a process has begun there meanwhile, or looked
+
+
+def _kill_running(directory: Path, owner: str) -> str | None:
+    """Wait until the process has cancelled everything. None if it has ended."""
+    try:
+        standing = _until(directory, owner, _is_killed)
+    except NoDesksError:
+        return "killed: the run waits for its inputs, and will send nothing"
+    if standing is not None:
+        return "killed: nothing is open"
+    if owner_of(directory) is None:
+        return None
+    raise OperatorError(
+        f"process {owner} has not cancelled everything within {WAIT_S:g} s: it will when it goes "
+        f"on; to end it now: kill -9 {owner}"
+    )
+
+
+def _kill_kept(directory: Path, words: str) -> str:
+    """Pull the switch of a run that is not running."""
     said = _kept(directory, lambda floor: floor.pull(KillCause.COMMAND, words))
     when = f" {moment_of(said[-1].time_ns)}" if said else ""
     return f"killed{when}: nothing is open; no process runs there"

@@ -8,17 +8,21 @@
 Colours are for what is shown, line styles for the fill models: the conservative one is solid.
 """
 
+from collections import deque
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from fanout.cli.outcome import OutputError
-from fanout.cli.saving.aside import Aside, require_free
+from fanout.cli.saving.aside import require_free, writing
 from fanout.clients.columns.frames import needed
 from fanout.config.moment import moment_text
 from fanout.errors import ConfigError, UsageError
 from fanout.protocol.errors import reason
-from fanout.trading.figures import RunFigures, SymbolFigures
+from fanout.trading.figures import RunFigures, SymbolFigures, TimePoint
 
 _STYLES: Final = {"conservative": "-", "probabilistic": "--"}
 _FACES: Final = {"conservative": True, "probabilistic": False}
@@ -54,16 +58,12 @@ def draw(figures: RunFigures, target: Path, *, force: bool) -> None:
     if not figures.symbols[0].over_time:
         raise ConfigError(f"{figures.symbols[0].symbol}: nothing reported yet, so nothing to draw")
     figure = _drawn(figures.symbols[0])
-    aside = Aside(target)
-    try:
-        figure.savefig(aside.path, format=target.suffix[1:].lower(), dpi=_DPI)
+    with writing(target, force=force) as aside:
+        try:
+            figure.savefig(aside.path, format=target.suffix[1:].lower(), dpi=_DPI)
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {reason(error)}") from error
         aside.complete(force=force)
-    except OSError as error:
-        aside.discard()
-        raise OutputError(f"cannot write {target}: {reason(error)}") from error
-    except BaseException:
-        aside.discard()
-        raise
 
 
 def _drawn(figures: SymbolFigures) -> Any:
@@ -71,7 +71,7 @@ def _drawn(figures: SymbolFigures) -> Any:
     figure = needed("matplotlib.figure", "--picture").Figure(figsize=_SIZE, layout="constrained")
     panels = figure.subplots(4, 1, sharex=True, height_ratios=(3, 1.3, 2.2, 1.3))
     times = [_time(each.time_ns) for each in figures.over_time]
-    _prices(panels[0], figures, times)
+    _prices(panels[0], figures)
     _position(panels[1], figures, times)
     _profit(panels[2], figures, times)
     _drawdown(panels[3], figures, times)
@@ -86,8 +86,22 @@ def _drawn(figures: SymbolFigures) -> Any:
     return figure
 
 
-def _prices(axes: Any, figures: SymbolFigures, times: list[datetime]) -> None:
-    points = figures.over_time
+def with_pauses(figures: SymbolFigures) -> Iterator[TimePoint]:
+    """The points over time. Behind the last one before each later start stands one without prices:
+    nobody looked at the market between two starts."""
+    begun, before = deque(figures.begun_ns), None
+    for point in figures.over_time:
+        while begun and begun[0] <= point.time_ns:
+            if before is not None and before.time_ns < begun[0]:
+                yield replace(before, mid=None, bid=None, ask=None)
+            begun.popleft()
+        yield point
+        before = point
+
+
+def _prices(axes: Any, figures: SymbolFigures) -> None:
+    points = list(with_pauses(figures))
+    times = [_time(each.time_ns) for each in points]
     bids, asks = ([_number(getattr(e, side)) for e in points] for side in ("bid", "ask"))
     axes.fill_between(
         times, bids, asks, step="post", color="tab:blue", alpha=0.2, lw=0, label="own quotes"

@@ -95,8 +95,8 @@ def _quote(desk: DeskStanding) -> Iterable[Text]:
         yield Text(f"  refused: {each}", style="yellow")
 
 
-def _table(*columns: tuple[str, str]) -> Table:
-    table = Table(box=None, pad_edge=False)
+def _table(*columns: tuple[str, str], gap: int = 2) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))
     for name, side in columns:
         justify: Any = side
         table.add_column(name, justify=justify, no_wrap=True, header_style="dim")
@@ -104,15 +104,18 @@ def _table(*columns: tuple[str, str]) -> Table:
 
 
 def _positions(positions: Iterable[PositionStanding]) -> Table:
+    """It fits a terminal of 80 columns, with amounts of five digits."""
     table = _table(
-        *(("model", "left"), ("position", "right"), ("average", "right"), ("realised", "right")),
-        *(("unrealised", "right"), ("fees", "right"), ("equity", "right"), ("fills", "right")),
+        *(("model, * leads", "left"), ("position", "right"), ("average", "right")),
+        *(("realised", "right"), ("unrealised", "right"), ("fees", "right"), ("equity", "right")),
+        ("fills", "right"),
+        gap=1,
     )
     for each in positions:
-        name = f"{each.model} (leads)" if each.is_lead else each.model
-        average = _NOTHING if each.average is None else f"{each.average:.10g}"
+        name = f"{each.model} *" if each.is_lead else each.model
+        average = _NOTHING if each.average is None else f"{each.average:.8g}"
         amounts = (each.realised, each.unrealised, each.fees, each.equity)
-        texts = (_NOTHING if amount is None else money(amount) for amount in amounts)
+        texts = (_NOTHING if amount is None else money(amount, 2) for amount in amounts)
         table.add_row(name, each.quantity, average, *texts, str(each.fills))
     return table
 

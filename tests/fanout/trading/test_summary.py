@@ -109,6 +109,7 @@ def test_what_a_start_ends_before_its_first_record_is_no_time_of_the_run() -> No
     run.mark(109, 111, 10_000).mark(109, 111, 10_200)
     figures = run.of_symbol()
     assert figures.observed_s == 1.0
+    assert figures.begun_ns == (figures.first_ns, figures.first_ns + 10 * S)
     assert figures.models[0].in_position.part == "1.000000000"
 
 

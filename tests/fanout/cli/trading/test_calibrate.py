@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from fanout.cli.trading import calibrating
 from fanout.cli.trading.calibrations import with_calibrations
 from fanout.errors import ConfigError
 from fanout.protocol import DataKinds
@@ -121,6 +122,16 @@ def test_what_cannot_be_asked_for_is_a_usage_error(
     done = at_once("paper", "calibrate", "BTCUSDT", "--from", market, *options)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
+
+
+def test_a_folder_that_is_not_there_is_refused_before_the_journal_is_read(
+    market: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrating, "Arrivals", None)
+    out = tmp_path / "absent" / "btc.json"
+    done = at_once("paper", "calibrate", "BTCUSDT", "--from", market, "--out", str(out))
+    assert done.returncode == 1
+    assert f"cannot write {out}: No such file or directory" in done.stderr
 
 
 def test_a_full_disk_leaves_the_old_file(

@@ -8,13 +8,15 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fanout.cli.trading import killing
+from fanout.cli.trading.files import RunFiles
+from fanout.errors import UsageError
 from fanout.net import local
 from fanout.trading.journal import Started, file_name, files_in, reports_of
 from fanout.trading.reports import Fill, KillReport, OrderReport
@@ -532,6 +534,23 @@ def test_a_kill_of_a_run_that_ends_meanwhile_cancels_what_it_left(
     assert {each.state for each in kills} == {"cancelling", "latched"}
 
 
+def test_a_kill_waits_for_another_command_that_has_the_directory(
+    place: Path, market: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replayed(place, market)
+    real, tries = killing.locked, iter([False, True])
+
+    def locked(directory: str) -> AbstractContextManager[RunFiles]:
+        if not next(tries):
+            raise UsageError("process 1 runs there")
+        return real(directory)
+
+    monkeypatch.setattr(killing, "locked", locked)
+    killed = at_once("paper", "kill", str(place / "run"))
+    assert killed.returncode == 0, killed.stderr
+    assert killed.stdout.endswith(": nothing is open; no process runs there\n")
+
+
 def test_a_process_that_does_not_answer_is_named(
     place: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -574,7 +593,7 @@ def test_the_status_comes_over_http_as_well(place: Path, url: str) -> None:
         until(place, has_orders)
         done = at_once("paper", "status", http)
         assert done.returncode == 0, done.stderr
-        for words in ("BTCUSDT", "conservative (leads)", "probabilistic", "drawdown (kills)"):
+        for words in ("BTCUSDT", "conservative *", "probabilistic", "drawdown (kills)"):
             assert words in done.stdout
         with urllib.request.urlopen(f"{http}/metrics", timeout=5) as answer:
             assert b"fanout_paper_rows_total" in answer.read()

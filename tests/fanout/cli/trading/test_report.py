@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from fanout.cli.trading.picture import with_pauses
 from fanout.trading.journal import file_name
 from tests.fanout.cli.processes import at_once
 from tests.fanout.trading.runs import Run
@@ -298,3 +299,18 @@ def test_a_folder_that_may_not_be_looked_into_is_told_of(
     done = at_once("paper", "report", str(journal / file_name(1)))
     assert done.returncode == 78
     assert f"cannot read {journal / file_name(1)}: Permission denied" in done.stderr
+
+
+def test_a_picture_draws_no_prices_between_two_starts() -> None:
+    run = Run(BTC).mark(9_900, 10_100, 0).quote(9_900, 10_100, 100).mark(9_800, 10_000, 800)
+    run.start().mark(9_700, 9_900, 60_000).mark(9_600, 9_800, 61_000)
+    points = [*with_pauses(run.of_symbol())]
+    assert [(each.mid, each.bid) for each in points] == [
+        ("100.000", None),
+        ("100.000", "99.00"),
+        ("99.000", "99.00"),
+        (None, None),
+        ("98.000", None),
+        ("97.000", None),
+    ]
+    assert points[3].time_ns == points[2].time_ns

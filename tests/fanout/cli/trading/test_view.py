@@ -6,9 +6,10 @@ from contextlib import suppress
 import pytest
 import trio
 from msgspec.structs import replace
+from rich.console import Console
 
 from fanout.cli.trading.lines import MOST_LINES, PatientOutput, WordsOutput, line_of
-from fanout.cli.trading.view import rendered
+from fanout.cli.trading.view import rendered, tables
 from fanout.protocol import Instrument
 from fanout.trading.floor import Floor
 from fanout.trading.kill import KillCause
@@ -130,7 +131,8 @@ def test_the_table_has_all_of_a_desk() -> None:
         "X  ",
         "trading",
         "quotes: buy 3 at",
-        "conservative (leads)",
+        "model, * leads",
+        "conservative *",
         "probabilistic",
         "in front",
         "open orders",
@@ -159,9 +161,29 @@ def test_no_number_is_cut_off_and_amounts_are_rounded() -> None:
 
     assert "…" not in text
     row = next(line for line in text.splitlines() if line.startswith("conservative"))
-    numbers = "1234567890.12345678 1234567.891 -1,234,567,890.1235 -0.007008 3.0000 0.0000"
+    numbers = "1234567890.12345678 1234567.9 -1,234,567,890.12 -0.0070 3.00 0.00"
     assert row.split()[2:-1] == numbers.split()
     assert "0.12345679  123456789012.12345678" in text
+
+
+def test_the_tables_fit_a_terminal_of_80_columns() -> None:
+    standing = standing_of(floor(), "sim", is_running=True)
+    desk = standing.desks[0]
+    position = replace(
+        desk.positions[0],
+        quantity="-12.345",
+        average=83_645.123456,
+        realised="-12345.678",
+        unrealised="-1234.56789",
+        fees="123.456789",
+        equity="-12481.4813",
+        fills=12_345,
+    )
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(tables(replace(standing, desks=(replace(desk, positions=(position,)),))))
+    assert "…" not in capture.get()
+    assert "-12.345 83645.123 -12,345.68  -1,234.57 123.46 -12,481.48 12345" in capture.get()
 
 
 def test_a_kill_stands_out_with_its_reason() -> None:
