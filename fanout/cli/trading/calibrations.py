@@ -17,9 +17,10 @@ from fanout.trading.config import PaperConfig
 def with_calibrations(
     config: PaperConfig, venue: str, instruments: Sequence[Instrument]
 ) -> PaperConfig:
-    """The configuration with the numbers of the files. Raises `ConfigError` for a file that cannot
-    be read, is no calibration, or is for another instrument, and `LimitsError`."""
-    strategies = dict(config.strategies)
+    """The configuration with the numbers of the files. They stand in its settings too, under the
+    symbol: the file may be another one later. Raises `ConfigError` for a file that cannot be read,
+    is no calibration, or is for another instrument, and `LimitsError`."""
+    strategies, table = dict(config.strategies), dict(config.settings["strategy"])
     for each in instruments:
         strategy = strategies[each.symbol]
         path = file_of(strategy, config.source)
@@ -27,11 +28,15 @@ def with_calibrations(
             continue
         try:
             fit = Calibration.from_json(fit_bytes(path))
-            strategies[each.symbol] = calibrated(strategy, fit, venue, each)
+            strategies[each.symbol] = found = calibrated(strategy, fit, venue, each)
         except AnalyticsError as error:
             raise ConfigError(f"{config.source}: strategy.{KEY} = {path}: {error}") from error
         except OSError as error:
             raise ConfigError(
                 f"{config.source}: strategy.{KEY}: cannot read {path}: {reason(error)}"
             ) from error
-    return replace(config, strategies=strategies)
+        taken = found.parameters.keys() - strategy.parameters.keys()
+        numbers = {name: fit.parameters[name] for name in sorted(taken)}
+        table[each.symbol] = {**table.get(each.symbol, {}), **numbers}
+    settings = {**config.settings, "strategy": table}
+    return replace(config, strategies=strategies, settings=settings)

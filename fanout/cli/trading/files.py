@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import sleep
 from typing import Final
 
 from fanout.cli.outcome import OutputError
@@ -39,6 +40,9 @@ MAX_WORDS_BYTES: Final = 512
 """What is read of a file that asks for something."""
 
 _PIECE_BYTES: Final = 64 * 1024
+
+_TRIES: Final = 10
+_TRY_EVERY_S: Final = 0.01
 
 COMMAND: Final = "fanout paper kill"
 """What the file has that the command of that name writes."""
@@ -109,7 +113,7 @@ def locked(directory: str, settings: JournalSettings | None = None) -> Iterator[
     except OSError as error:
         raise ConfigError(f"cannot use {path} as a journal: {reason(error)}") from error
     try:
-        if not _lock(descriptor):
+        if not _lock_soon(descriptor):
             owner = _text(descriptor) or "?"
             raise UsageError(f"{path}: process {owner} runs there: end it, or give another journal")
         os.ftruncate(descriptor, 0)
@@ -123,9 +127,18 @@ def locked(directory: str, settings: JournalSettings | None = None) -> Iterator[
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool:
+def _lock_soon(descriptor: int) -> bool:
+    """A command that only looks who has the lock has it for a moment itself."""
+    for _ in range(_TRIES):
+        if _lock(descriptor, fcntl.LOCK_EX):
+            return True
+        sleep(_TRY_EVERY_S)
+    return _lock(descriptor, fcntl.LOCK_EX)
+
+
+def _lock(descriptor: int, kind: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -139,11 +152,11 @@ def owner_of(directory: Path) -> str | None:
     """The number of the process that runs there, None if none does. Raises `UsageError` where no
     run ever was."""
     try:
-        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(directory / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f"{directory} has no run on paper: {reason(error)}") from error
     try:
-        return None if _lock(descriptor) else _text(descriptor) or "?"
+        return None if _lock(descriptor, fcntl.LOCK_SH) else _text(descriptor) or "?"
     finally:
         os.close(descriptor)
 
@@ -154,8 +167,9 @@ def owner_of(directory: Path) -> str | None:
 def words_in(path: Path) -> str | None:
     """The first line of a file, None if it is not there. A file that cannot be read is one."""
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_WORDS_BYTES).decode(errors="replace")
+        # A pipe may lie there, which nobody writes to.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            text = (file.read(MAX_WORDS_BYTES) or b"").decode(errors="replace")
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -62,7 +62,7 @@ class Session:
         self._headers: list[Header | None] = [None] * len(streams)
         self._held: list[Merged] = []
         self._unsaid: list[Report] = []
-        """Reports that the next `take` returns as well."""
+        """Reports that `unsaid` or the next `take` returns, whichever comes first."""
 
     @property
     def instruments(self) -> int:
@@ -99,7 +99,7 @@ class Session:
             reports = floor.take(stream, record)
             if reports:
                 said += reports
-        return self._told(said)
+        return [*self.unsaid(), *self._told(said)]
 
     def _hold(self, merged: Sequence[Merged]) -> None:
         self._held += merged
@@ -126,7 +126,7 @@ class Session:
         return said
 
     def unsaid(self) -> list[Report]:
-        """What `do` has reported since the last call."""
+        """What did not come of a record, and was not returned before."""
         said, self._unsaid = self._unsaid, []
         return said
 
@@ -153,8 +153,8 @@ class Session:
 
     def _open(self, headers: Sequence[Header]) -> None:
         try:
-            plans = self._plans(headers)
-            self.floor = floor = Floor(self._config.exchange, plans, self._earlier)
+            config, plans = self._plans(headers)
+            self.floor = floor = Floor(config.exchange, plans, self._earlier)
         except (TradingError, AnalyticsError) as error:
             raise ConfigError(str(error)) from error
         self._files.begin(
@@ -163,7 +163,7 @@ class Session:
                 fanout=versions()["fanout"],
                 venue=self.venue,
                 instruments=tuple(each.instrument for each in plans),
-                settings=dict(self._config.settings),
+                settings=dict(config.settings),
                 inputs=self._streams,
             )
         )
@@ -171,15 +171,16 @@ class Session:
         if self.on_open is not None:
             self.on_open(floor)
 
-    def _plans(self, headers: Sequence[Header]) -> list[Plan]:
-        """A desk for each symbol, at the one input that has it."""
+    def _plans(self, headers: Sequence[Header]) -> tuple[PaperConfig, list[Plan]]:
+        """A desk for each symbol, at the one input that has it, and the configuration with the
+        numbers of its calibrations."""
         for name, header in zip(self._streams, headers, strict=True):
             self._require_fit(name, header)
         found = {symbol: self._found(symbol, headers) for symbol in self._config.symbols}
         config = with_calibrations(
             self._config, self.venue, [instrument for _, instrument in found.values()]
         )
-        return [plan_of(config, *each) for each in found.values()]
+        return config, [plan_of(config, *each) for each in found.values()]
 
     def _require_fit(self, name: str, header: Header) -> None:
         venue = self._config.venue or self._venue_before or self.venue or header.venue

@@ -52,6 +52,8 @@ class Watch:
         self._states = tuple(states)
         self._merger = merger
         self._passing = Passing()
+        self._noted_ns = 0
+        """The newest record of which that knows."""
         self._is_signalled = False
         """Whether SIGUSR1 has come before there were desks."""
         session.on_open = self._opened
@@ -112,7 +114,9 @@ class Watch:
 
     def _pass_time(self) -> None:
         here_ns = int(self._clock() * 1e9)
-        self._passing.note(self._session.newest_ns, here_ns)
+        if self._session.newest_ns != self._noted_ns:
+            self._noted_ns = self._session.newest_ns
+            self._passing.note(self._noted_ns, here_ns)
         passed_ns = self._passed_ns(here_ns)
         if passed_ns:
             self._session.do(lambda floor: floor.advance(passed_ns))

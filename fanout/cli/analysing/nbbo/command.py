@@ -1,17 +1,19 @@
 """`fanout analytics nbbo`: the best price of an asset across venues."""
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from msgspec.structs import replace
 
-from fanout.analytics.assets import AssetError, AssetName, parse_asset, parse_type
 from fanout.cli.outcome import exit_codes
 from fanout.cli.source import Source
 from fanout.cli.source_options import takes_source
 from fanout.config.assets import split_words
 from fanout.config.duration import parse_milliseconds
 from fanout.errors import UsageError
+
+if TYPE_CHECKING:
+    from fanout.analytics.assets import AssetName
 
 DEFAULT_ADDRESS: Final = "tcp://127.0.0.1:9000"
 
@@ -81,7 +83,9 @@ def nbbo(
             raise typer.Exit(128 + number)
 
 
-def _names(assets: list[str], kind: str | None) -> list[AssetName]:
+def _names(assets: list[str], kind: str | None) -> "list[AssetName]":
+    from fanout.analytics.assets import AssetError, parse_asset, parse_type
+
     try:
         of_type = None if kind is None else parse_type(kind)
         names = [parse_asset(each) for each in split_words(assets)]

@@ -1,6 +1,7 @@
 """`fanout paper calibrate`, from a journal of market data to a file that a run takes."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from fanout.cli.trading.calibrations import with_calibrations
 from fanout.errors import ConfigError
 from fanout.protocol import DataKinds
 from fanout.trading.calibration import Calibration
-from fanout.trading.config import parse_paper
+from fanout.trading.config import paper_of, parse_paper
 from tests.clients.test_journal import Folder
 from tests.fanout.cli.processes import at_once
 from tests.fanout.cli.trading.test_session import PAPER
@@ -181,9 +182,17 @@ def test_a_run_takes_the_numbers_of_the_file(market: str, tmp_path: Path) -> Non
     out = tmp_path / "btc.json"
     at_once("paper", "calibrate", "BTCUSDT", "--from", market, "--out", str(out))
     config = parse_paper(paper(GLFT.format(out)), "paper.toml")
-    found = with_calibrations(config, "test", [BTC]).strategies["BTCUSDT"]
+    found = with_calibrations(config, "test", [BTC])
     fit = Calibration.from_json(out.read_bytes())
-    assert float(found.parameters["k"]) == fit.k
+    assert float(found.strategies["BTCUSDT"].parameters["k"]) == fit.k
+    # The journal of the run has the numbers as well: the file may be another one later.
+    own = {name: each for name, each in fit.parameters.items() if name in {"a", "k", "sigma"}}
+    assert found.settings["strategy"]["BTCUSDT"] == own
+    again = paper_of(json.loads(json.dumps(found.settings)), "the journal's settings")
+    assert {**again.strategies["BTCUSDT"].parameters, "calibration": None} == {
+        **found.strategies["BTCUSDT"].parameters,
+        "calibration": None,
+    }
     with pytest.raises(ConfigError, match=f"strategy.calibration = {out}: the fit is for venue te"):
         with_calibrations(config, "else", [BTC])
 

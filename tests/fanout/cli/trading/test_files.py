@@ -1,5 +1,6 @@
 """The directory of a run on paper: one process, whole lines, and files that ask for something."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -39,6 +40,20 @@ def test_one_process_at_a_time_has_a_directory(tmp_path: Path) -> None:
         ):
             pass
     assert owner_of(tmp_path) is None
+
+
+def test_a_command_that_looks_keeps_no_run_from_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with locked(str(tmp_path)):
+        pass
+    looking = os.open(tmp_path / files.LOCK, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(files, "sleep", lambda _: os.close(looking))
+
+    assert owner_of(tmp_path) is None
+    with locked(str(tmp_path)):
+        assert owner_of(tmp_path) == str(os.getpid())
 
 
 def test_a_directory_without_a_run_has_no_owner(tmp_path: Path) -> None:
@@ -100,7 +115,7 @@ def test_a_full_disk_takes_no_half_line(tmp_path: Path, monkeypatch: pytest.Monk
         run.append([ORDER])
         monkeypatch.setattr(files.os, "write", full)
         with pytest.raises(OutputError, match=r"cannot write .*jsonl: No space left"):
-            run.append([FILL, FILL])
+            run.append([FILL, ORDER])
         monkeypatch.undo()
 
     assert (tmp_path / file_name(1)).read_bytes() == encode(STARTED) + encode(ORDER)
@@ -120,6 +135,16 @@ def test_a_file_that_asks_is_read_as_one_short_line(tmp_path: Path) -> None:
     take_away(path)
     take_away(path)
     assert words_in(path) is None
+
+
+def test_a_pipe_in_the_place_of_the_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "kill")
+
+    assert words_in(tmp_path / "kill") == ""
+    with (tmp_path / "kill").open("r+b", buffering=0) as held:
+        assert words_in(tmp_path / "kill") == ""
+        held.write(b"by hand\n")
+        assert words_in(tmp_path / "kill") == "by hand"
 
 
 def test_a_directory_in_the_place_of_the_file_asks_as_well(tmp_path: Path) -> None:

@@ -128,11 +128,14 @@ def test_a_run_goes_on_where_its_journal_ends(run: RunFiles) -> None:
     before = one.take(merged(0, records[:100]))
     other = session(run, is_kept=True)
     other.begin(0, header(X))
-    restored = other.unsaid()
-    after = other.take(merged(0, records))
+    said = other.take(merged(0, records))
     last_ns = max(each.time_ns for each in before)
+    after = [each for each in said if each.time_ns > last_ns]
+    restored = said[: len(said) - len(after)]
 
-    assert after
+    assert after == said[len(restored) :]
+    assert restored
+    assert other.unsaid() == []
     assert min(each.time_ns for each in after) > last_ns
     assert only_reports(run) == [*before, *restored, *after]
 
@@ -315,14 +318,17 @@ def test_a_full_disk_cancels_everything_and_ends_the_run(
     assert not again.floor.is_any_armed
 
 
+class Quiet:
+    """A stream that shows nothing."""
+
+    is_any_ready = False
+    heartbeat_ns = 0
+
+
 def test_the_time_of_a_lost_connection_goes_on_by_the_clock_here(
     run: RunFiles,
 ) -> None:
     """So that the cancels of a kill come to their end, although no heartbeat comes."""
-
-    class Quiet:
-        is_any_ready = False
-        heartbeat_ns = 0
 
     async def main() -> None:
         one = session(run, text=PAPER.replace("3ms", "3s").replace("5ms", "5s"))
@@ -351,3 +357,29 @@ def test_the_time_of_a_lost_connection_goes_on_by_the_clock_here(
         assert kills(one.unsaid()) == [("latched", "file")]
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_a_kill_is_done_however_long_the_connection_has_been_lost(run: RunFiles) -> None:
+    """Time went on for ten seconds without a record, and no further."""
+    here_s = 0.0
+    one = session(run, text=PAPER.replace("3ms", "3s").replace("5ms", "5s"))
+    watch = Watch(
+        one,
+        run,
+        None,
+        streams=[Quiet()],  # type: ignore[list-item]
+        states=[StreamState("tcp://a", is_kept=False)],
+        merger=Merger([False], wait_ns=0, capacity=9),
+        clock=lambda: here_s,
+    )
+    one.begin(0, header(X))
+    one.take(merged(0, walk(6, 20)))
+    while here_s < 60:
+        if here_s == 30:
+            (run.directory / KILL).touch()
+        watch.look()
+        here_s += 0.5
+    killed = [each for each in one.unsaid() if isinstance(each, KillReport)]
+    assert kills(killed) == [("cancelling", "file"), ("latched", "file")]
+    pulled, latched = killed
+    assert latched.time_ns - pulled.time_ns < 6 * 10**9
