@@ -141,11 +141,15 @@ class Quoter:
 
     def exposure(self, model: Model) -> Exposure:
         """What a model holds, and could still come to hold."""
-        orders = [each for each in self._exchange.orders(self._symbol) if each.is_open(model)]
+        working, open_orders = [0, 0], 0
+        for order in self._exchange.orders(self._symbol):
+            if order.is_open(model):
+                working[order.request.side] += order.remaining[model]
+                open_orders += 1
         held = self._exchange.position(self._symbol, model)
         return Exposure(
             position=0 if held is None else held.quantity,
-            buying=self._exchange.working(self._symbol, model, Side.BID),
-            selling=self._exchange.working(self._symbol, model, Side.ASK),
-            open_orders=len(orders),
+            buying=working[Side.BID],
+            selling=working[Side.ASK],
+            open_orders=open_orders,
         )
