@@ -131,8 +131,8 @@ ALLOWED: dict[str, set[str]] = {
         "fanout.stats.histogram",
         "msgspec",
     },
-    "fanout/analytics/least_squares.py": {"fanout.analytics", "numpy", "msgspec"},
-    "fanout/analytics/walk_forward.py": {"fanout.analytics", "numpy", "msgspec"},
+    "fanout/analytics/fits/least_squares.py": {"fanout.analytics", "numpy", "msgspec"},
+    "fanout/analytics/fits/walk_forward.py": {"fanout.analytics", "numpy", "msgspec"},
     "fanout/trading": {
         "fanout.analytics",
         "fanout.clients",

@@ -10,23 +10,26 @@
 Features are exact where the records are, and None where they are not. Nothing here has a clock or a
 socket. These are the names that most programs need. Beside them there are
 
-    columns         features of a whole journal as numpy arrays
-    nbbos           `BestPricesOf`: best prices from the records of several streams
-    assets          names of assets, such as `BTC-USDT:spot`
-    stoikov_fit     `MicropriceEstimator`: fits Stoikov's microprice
-    samples         features and the returns after them, and `linear.fit_linear` for these
-    loading         models by the name of a module and a class
-    signalled       rows of features with signals behind them, as the consumer writes them
+    columns             features of a whole journal as numpy arrays
+    nbbo.nbbos          `BestPricesOf`: best prices from the records of several streams
+    nbbo.assets         names of assets, such as `BTC-USDT:spot`
+    fits.stoikov_fit    `MicropriceEstimator`: fits Stoikov's microprice
+    fits.samples        features and the returns after them, and `fits.linear.fit_linear` for these
+    signals.loading     models by the name of a module and a class
+    signals.signalled   rows of features with signals behind them, as the consumer writes them
 """
 
-from fanout.analytics.best_prices import BestPrices
-from fanout.analytics.column import Column
 from fanout.analytics.errors import AnalyticsError
-from fanout.analytics.features import Features
-from fanout.analytics.linear import LinearFit
-from fanout.analytics.nbbo import Nbbo
-from fanout.analytics.settings import FeatureSettings
-from fanout.analytics.signals import (
+from fanout.analytics.features.column import Column
+from fanout.analytics.features.features import Features
+from fanout.analytics.features.settings import FeatureSettings
+from fanout.analytics.features.stoikov import MicropriceFit
+from fanout.analytics.features.stream import StreamFeatures, rows_in
+from fanout.analytics.fits.linear import LinearFit
+from fanout.analytics.fits.stoikov_fit import MicropriceEstimator
+from fanout.analytics.nbbo.best_prices import BestPrices
+from fanout.analytics.nbbo.nbbo import Nbbo
+from fanout.analytics.signals.models import (
     Combination,
     LinearPredictor,
     OrderFlowThreshold,
@@ -34,10 +37,7 @@ from fanout.analytics.signals import (
     SignalModel,
     flat,
 )
-from fanout.analytics.sizing import PositionSize
-from fanout.analytics.stoikov import MicropriceFit
-from fanout.analytics.stoikov_fit import MicropriceEstimator
-from fanout.analytics.stream import StreamFeatures, rows_in
+from fanout.analytics.signals.sizing import PositionSize
 
 __all__ = [
     "AnalyticsError",

@@ -19,8 +19,8 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from fanout.analytics.settings import FeatureSettings
-from fanout.analytics.stream import StreamFeatures
+from fanout.analytics.features.settings import FeatureSettings
+from fanout.analytics.features.stream import StreamFeatures
 from fanout.clients.columns.features import features_in
 from fanout.clients.journal import JournalClient
 from fanout.clients.outcomes import Received

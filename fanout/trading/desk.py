@@ -21,9 +21,9 @@ from fanout.protocol.book_records import Level
 from fanout.trading.errors import LimitsError, StrategyError, TransitionError
 from fanout.trading.kill import KillCause, KillSwitch
 from fanout.trading.limits import Check, Limits
-from fanout.trading.marks import Marks
 from fanout.trading.paper import PaperExchange
 from fanout.trading.quoting import Quoter
+from fanout.trading.report.marks import Marks
 from fanout.trading.reports import Fill, QuoteReport, Report, RiskDecision
 from fanout.trading.risk import Risk, RiskRecord, Touch
 from fanout.trading.strategies.base import Quotes, Strategy, View

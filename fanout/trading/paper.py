@@ -30,15 +30,15 @@ from fanout.protocol.errors import FanoutError
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import End, Gap, Loss, Status, Trade
 from fanout.trading.errors import UnknownOrderError
-from fanout.trading.market import Market
+from fanout.trading.exchange.market import Market
+from fanout.trading.exchange.own_order import MODELS, OwnOrder
+from fanout.trading.exchange.queues import Model
+from fanout.trading.exchange.trust import reason_of
 from fanout.trading.orders import OrderEvent, OrderRequest
-from fanout.trading.own_order import MODELS, OwnOrder
 from fanout.trading.position import Position
-from fanout.trading.queues import Model
 from fanout.trading.reports import PositionReport, Report
 from fanout.trading.restart import Past
 from fanout.trading.settings import ExchangeSettings
-from fanout.trading.trust import reason_of
 
 _SILENT: Final[list[Report]] = []
 """The answer to a record that caused nothing. It is never changed."""

@@ -9,11 +9,11 @@ that it replaces has ended, and has to pass the limits.
 from __future__ import annotations
 
 from fanout.protocol.constants import Side
+from fanout.trading.exchange.own_order import MODELS, OwnOrder
+from fanout.trading.exchange.queues import Model
 from fanout.trading.limits import Check, Limits
 from fanout.trading.orders import OrderRequest, OrderType
-from fanout.trading.own_order import MODELS, OwnOrder
 from fanout.trading.paper import PaperExchange
-from fanout.trading.queues import Model
 from fanout.trading.reports import Report, RiskDecision
 from fanout.trading.risk import Breach, Exposure, Risk, Touch
 from fanout.trading.strategies.base import Quoted, Quotes

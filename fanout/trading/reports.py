@@ -11,8 +11,8 @@ from __future__ import annotations
 import msgspec
 
 from fanout.protocol.constants import Side
+from fanout.trading.exchange.queues import Model
 from fanout.trading.orders import OrderEvent, OrderState, OrderType, TimeInForce
-from fanout.trading.queues import Model
 
 
 class OrderReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):

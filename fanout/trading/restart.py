@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from fanout.protocol.instrument import Instrument
-from fanout.trading.checkpoint import OrderRecord, SymbolRecord
-from fanout.trading.journal import JournalError
+from fanout.trading.exchange.own_order import MODELS, OwnOrder
 from fanout.trading.orders import OrderEvent, OrderRequest, OrderState
-from fanout.trading.own_order import MODELS, OwnOrder
 from fanout.trading.position import Position
 from fanout.trading.reports import Fill, OrderReport, Report
+from fanout.trading.running.checkpoint import OrderRecord, SymbolRecord
+from fanout.trading.running.journal import JournalError
 
 
 class Past:

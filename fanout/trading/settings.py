@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 
 from fanout.trading.errors import LimitsError
+from fanout.trading.exchange.queues import Model, Weight
 from fanout.trading.money import FEE_DIGITS
 from fanout.trading.orders import Latencies
-from fanout.trading.queues import Model, Weight
 
 _WHOLE_VALUE: Final = 10**FEE_DIGITS
 

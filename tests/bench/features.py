@@ -56,7 +56,7 @@ import msgspec
 import numpy as np
 
 from fanout.analytics import FeatureSettings, StreamFeatures
-from fanout.analytics.features import twin
+from fanout.analytics.features.features import twin
 from fanout.clients.outcomes import Received
 from fanout.protocol import BookUpdate
 from tests.bench.book import best, ratio
@@ -117,7 +117,7 @@ def run(*, small: bool) -> list[Row | Absent]:
     dose = SMALL if small else WHOLE
     rows: list[Row | Absent] = [*_update_rows(dose), *_many_rows(dose), *_consumer_rows(dose)]
     if not twin.is_compiled:
-        rows.append(Absent(OURS, "fanout.analytics._features is not built, or switched off"))
+        rows.append(Absent(OURS, "the compiled features are not built, or switched off"))
     return rows
 
 

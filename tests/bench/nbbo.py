@@ -31,9 +31,9 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from fanout.analytics.assets import Asset
-from fanout.analytics.best_prices import BestPrices, Top, Venue
-from fanout.analytics.nbbos import BestPricesOf
+from fanout.analytics.nbbo.assets import Asset
+from fanout.analytics.nbbo.best_prices import BestPrices, Top, Venue
+from fanout.analytics.nbbo.nbbos import BestPricesOf
 from fanout.clients.books import Books
 from fanout.protocol import Header, OrderBook
 from fanout.protocol.book_records import BookUpdate

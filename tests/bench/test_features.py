@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fanout.analytics import FeatureSettings
-from fanout.analytics.features import twin
+from fanout.analytics.features.features import twin
 from fanout.clients.outcomes import Received
 from tests.bench import features
 from tests.bench.books_parts.ages import due_ns

@@ -30,9 +30,9 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
-from fanout.analytics.assets import parse_asset
-from fanout.analytics.nbbo import Why
-from fanout.analytics.nbbos import BestPricesOf, Changed, VenueStream
+from fanout.analytics.nbbo.assets import parse_asset
+from fanout.analytics.nbbo.nbbo import Why
+from fanout.analytics.nbbo.nbbos import BestPricesOf, Changed, VenueStream
 from fanout.clients.tcp_trio import TrioTcpClient
 from fanout.protocol.records import Header
 from fanout.simulator import Simulator, SimulatorConfig

@@ -19,8 +19,8 @@ from typing import Any, Final
 
 import msgspec
 
-from fanout.analytics.best_prices import BestPrices
-from fanout.analytics.nbbo import Nbbo, Why
+from fanout.analytics.nbbo.best_prices import BestPrices
+from fanout.analytics.nbbo.nbbo import Nbbo, Why
 from fanout.simulator import Simulator
 from fanout.simulator.market.listing import Listing, decimals
 from tests.stand.raw_book import LEVEL

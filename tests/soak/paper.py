@@ -36,9 +36,10 @@ from typing import Final
 import trio
 
 from fanout.simulator import Simulator, SimulatorConfig
-from fanout.trading.checkpoint import Checkpoint
-from fanout.trading.earlier import Earlier
-from fanout.trading.journal import (
+from fanout.trading.reports import KillReport
+from fanout.trading.running.checkpoint import Checkpoint
+from fanout.trading.running.earlier import Earlier
+from fanout.trading.running.journal import (
     decode,
     entries_of,
     files_in,
@@ -46,7 +47,6 @@ from fanout.trading.journal import (
     reports_of,
     whole_lines,
 )
-from fanout.trading.reports import KillReport
 from tests.fanout.cli.processes import FANOUT, environment
 from tests.soak.mischief import Mischief
 from tests.soak.paper_oracle import Allowed, PaperOracle, Row

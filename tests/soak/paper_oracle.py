@@ -22,11 +22,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from fanout.protocol import Instrument, Side
-from fanout.trading.checkpoint import Checkpoint
-from fanout.trading.journal import Entry, Started
+from fanout.trading.exchange.queues import Model
 from fanout.trading.orders import OrderEvent, OrderState
-from fanout.trading.queues import Model
 from fanout.trading.reports import Fill, KillReport, OrderReport, PositionReport, Trust
+from fanout.trading.running.checkpoint import Checkpoint
+from fanout.trading.running.journal import Entry, Started
 
 MOST_COMPLAINTS: Final = 100
 SECOND_NS: Final = 1_000_000_000

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from fanout.analytics.assets import Asset
-from fanout.analytics.best_prices import BestPrices, Venue
-from fanout.analytics.nbbo import Why
+from fanout.analytics.nbbo.assets import Asset
+from fanout.analytics.nbbo.best_prices import BestPrices, Venue
+from fanout.analytics.nbbo.nbbo import Why
 from fanout.protocol.constants import InstrumentType
 from fanout.protocol.instrument import Instrument
 from tests.soak.nbbo import nbbo_soak, report

@@ -10,12 +10,12 @@ import pytest
 from msgspec.structs import replace
 
 from fanout.protocol import Trade
-from fanout.trading.floor import Floor
-from fanout.trading.journal import Entry
 from fanout.trading.kill import KillCause
 from fanout.trading.orders import OrderEvent
 from fanout.trading.reports import Fill, KillReport, OrderReport, PositionReport, Trust
-from tests.fanout.trading.test_floor import SETTINGS, STARTED, plan, played, walk
+from fanout.trading.running.floor import Floor
+from fanout.trading.running.journal import Entry
+from tests.fanout.trading.running.test_floor import SETTINGS, STARTED, plan, played, walk
 from tests.soak.paper import paper_soak, report
 from tests.soak.paper_oracle import Allowed, PaperOracle, Row
 from tests.thoroughness import small_dose

@@ -13,8 +13,8 @@ from typing import Final
 
 import trio
 
-from fanout.analytics.consumer import PlacedRow
-from fanout.analytics.roster import Listed
+from fanout.analytics.consumer.consumer import PlacedRow
+from fanout.analytics.consumer.roster import Listed
 from fanout.channel.channel import Channel
 from fanout.cli.outcome import say
 from fanout.errors import UsageError

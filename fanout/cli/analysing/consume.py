@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import trio
 
-from fanout.analytics.config import ConsumerConfig
-from fanout.analytics.consumer import Consumer, Features, PlacedRow
+from fanout.analytics.consumer.config import ConsumerConfig
+from fanout.analytics.consumer.consumer import Consumer, Features, PlacedRow
+from fanout.analytics.consumer.lines import FORMS
+from fanout.analytics.consumer.merge import Merger
+from fanout.analytics.consumer.roster import Listed
 from fanout.analytics.errors import AnalyticsError
-from fanout.analytics.fits import fits_for
-from fanout.analytics.lines import FORMS
-from fanout.analytics.merge import Merger
-from fanout.analytics.roster import Listed
-from fanout.analytics.stream import StreamFeatures
+from fanout.analytics.features.stream import StreamFeatures
+from fanout.analytics.fits.microprice_fits import fits_for
 from fanout.cli.analysing.engine import Engine
 from fanout.cli.analysing.figures import RATES_S, Counts, StreamState
 from fanout.cli.analysing.output import Output

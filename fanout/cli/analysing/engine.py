@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from fanout.analytics.merge import Merger
+from fanout.analytics.consumer.merge import Merger
 from fanout.cli.analysing.figures import Counts
 from fanout.cli.analysing.output import Output, Taker
 from fanout.cli.inputs import Batches

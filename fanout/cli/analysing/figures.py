@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fanout.analytics.merge import Merger
+from fanout.analytics.consumer.merge import Merger
 from fanout.cli.analysing.output import Taker
 from fanout.cli.figures import brief
 

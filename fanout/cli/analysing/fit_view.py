@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from fanout.analytics.linear import LinearFit
-from fanout.analytics.stoikov import MicropriceFit
-from fanout.analytics.walk_forward import Score
+from fanout.analytics.features.stoikov import MicropriceFit
+from fanout.analytics.fits.linear import LinearFit
+from fanout.analytics.fits.walk_forward import Score
 from fanout.cli.columns import aligned
 from fanout.config.moment import moment_text
 

@@ -8,14 +8,14 @@ from typing import Final
 
 import msgspec
 
-from fanout.analytics.derived import settings_for
 from fanout.analytics.errors import AnalyticsError, FitError
-from fanout.analytics.linear import fit_linear
-from fanout.analytics.samples import Samples
-from fanout.analytics.settings import FeatureSettings
-from fanout.analytics.stoikov import MicropriceFit
-from fanout.analytics.stoikov_fit import MicropriceEstimator
-from fanout.analytics.stream import StreamFeatures
+from fanout.analytics.features.derived import settings_for
+from fanout.analytics.features.settings import FeatureSettings
+from fanout.analytics.features.stoikov import MicropriceFit
+from fanout.analytics.features.stream import StreamFeatures
+from fanout.analytics.fits.linear import fit_linear
+from fanout.analytics.fits.samples import Samples
+from fanout.analytics.fits.stoikov_fit import MicropriceEstimator
 from fanout.cli.analysing.fit_view import show_linear, show_microprice
 from fanout.cli.analysing.reading import Reading, is_hole
 from fanout.cli.outcome import emit, say

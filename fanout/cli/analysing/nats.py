@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from fanout.analytics.consumer import PlacedRow
-from fanout.analytics.lines import JsonLines
-from fanout.analytics.roster import Listed
+from fanout.analytics.consumer.consumer import PlacedRow
+from fanout.analytics.consumer.lines import JsonLines
+from fanout.analytics.consumer.roster import Listed
 from fanout.bridge.nats.connection import connected, in_words, package
 from fanout.bridge.nats.options import NatsOptions
 from fanout.cli.outcome import say

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from fanout.analytics.merge import Merged
+from fanout.analytics.consumer.merge import Merged
 from fanout.protocol.records import Header
 
 RowIn = TypeVar("RowIn", contravariant=True)
@@ -11,8 +11,8 @@ RowOut = TypeVar("RowOut", covariant=True)
 
 
 class Taker(Protocol[RowOut]):
-    """Takes the records of all streams, and gives rows: `fanout.analytics.consumer.Consumer` gives
-    features, `fanout.cli.trading.session.Session` what happens on paper."""
+    """Takes the records of all streams, and gives rows: a `Consumer` gives features, and a `Session`
+    what happens on paper."""
 
     records: int
     rows: int

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import trio
 
-from fanout.analytics.consumer import PlacedRow
-from fanout.analytics.roster import Listed
+from fanout.analytics.consumer.consumer import PlacedRow
+from fanout.analytics.consumer.roster import Listed
 from fanout.cli.outcome import OutputError, say
 from fanout.cli.saving.aside import SUFFIX, Aside, leftovers, require_free
 from fanout.clients.columns.features import features_in

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Final
 
-from fanout.analytics.made import MadeFor, Origin
+from fanout.analytics.fits.made import MadeFor, Origin
 from fanout.cli.saving.progress import Progress
 from fanout.cli.source import parse_start
 from fanout.clients.journal import JournalClient

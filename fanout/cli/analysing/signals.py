@@ -2,11 +2,11 @@
 
 from msgspec.structs import replace
 
-from fanout.analytics.config import ConsumerConfig
+from fanout.analytics.consumer.config import ConsumerConfig
+from fanout.analytics.consumer.signal_table import SignalConfig
 from fanout.analytics.errors import AnalyticsError
-from fanout.analytics.linear import LinearFit
-from fanout.analytics.signal_plan import SignalPlan, settings_for_fits
-from fanout.analytics.signal_table import SignalConfig
+from fanout.analytics.fits.linear import LinearFit
+from fanout.analytics.signals.signal_plan import SignalPlan, settings_for_fits
 from fanout.cli.analysing.wishes import fit_bytes
 from fanout.cli.outcome import say
 from fanout.errors import ConfigError

@@ -17,9 +17,9 @@ from typing import Final
 
 import trio
 
-from fanout.analytics.consumer import PlacedRow
-from fanout.analytics.lines import CsvLines, JsonLines
-from fanout.analytics.roster import Listed
+from fanout.analytics.consumer.consumer import PlacedRow
+from fanout.analytics.consumer.lines import CsvLines, JsonLines
+from fanout.analytics.consumer.roster import Listed
 from fanout.cli.outcome import OutputError
 from fanout.protocol.errors import reason
 

@@ -8,18 +8,18 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from fanout.analytics import fit_file
-from fanout.analytics.config import (
+from fanout.analytics.consumer.config import (
     ConsumerConfig,
     InputConfig,
     OutputConfig,
     ProcessingConfig,
     parse_consumer,
 )
-from fanout.analytics.durations import duration_ns
+from fanout.analytics.consumer.durations import duration_ns
+from fanout.analytics.consumer.tables import ConsumerConfigError
 from fanout.analytics.errors import FitError
-from fanout.analytics.fits import NamedFit, read_fits
-from fanout.analytics.tables import ConsumerConfigError
+from fanout.analytics.fits import fit_file
+from fanout.analytics.fits.microprice_fits import NamedFit, read_fits
 from fanout.cli.inputs import fitting
 from fanout.cli.source import Source
 from fanout.config.assets import typed_symbols

@@ -13,4 +13,4 @@ records. `writing` writes its journal, and `syncing` puts that on the disk.
 from typing import Final
 
 DEFAULT_JOURNAL: Final = "paper"
-"""That of `fanout.trading.config`, without its imports: every command reads this."""
+"""That of `fanout.trading.running.config`, without its imports: every command reads this."""

@@ -17,9 +17,9 @@ from fanout.cli.saving.aside import writing
 from fanout.config.moment import moment_text
 from fanout.errors import ConfigError, UsageError
 from fanout.protocol.constants import DataKinds
-from fanout.trading.arrivals import Arrivals
-from fanout.trading.calibration import Calibration
-from fanout.trading.intensity import calibrate
+from fanout.trading.calibrating.arrivals import Arrivals
+from fanout.trading.calibrating.calibration import Calibration
+from fanout.trading.calibrating.intensity import calibrate
 
 _BOOKS: Final = DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER
 

@@ -9,9 +9,9 @@ from fanout.cli.analysing.wishes import fit_bytes
 from fanout.errors import ConfigError
 from fanout.protocol.errors import reason
 from fanout.protocol.instrument import Instrument
-from fanout.trading.calibrated import KEY, calibrated, file_of
-from fanout.trading.calibration import Calibration
-from fanout.trading.config import PaperConfig
+from fanout.trading.calibrating.calibrated import KEY, calibrated, file_of
+from fanout.trading.calibrating.calibration import Calibration
+from fanout.trading.running.config import PaperConfig
 
 
 def with_calibrations(

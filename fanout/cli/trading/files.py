@@ -1,6 +1,6 @@
 """The directory of a run on paper: its journal, its lock, and what asks the run for something.
 
-00000000000000000001.jsonl   the journal: `fanout.trading.journal`, written by `writing`
+00000000000000000001.jsonl   the journal: `fanout.trading.running.journal`, written by `writing`
 lock                         locked while a run has the directory; the number of its process
 kill                         pulls the kill switch, for as long as it is there
 reset                        who resets it: the run takes the file away
@@ -19,16 +19,16 @@ from fanout.cli.outcome import OutputError
 from fanout.cli.trading.writing import JournalWriter
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
-from fanout.trading.checkpoint import Checkpoint
-from fanout.trading.earlier import Earlier
-from fanout.trading.journal import (
+from fanout.trading.reports import Report
+from fanout.trading.running.checkpoint import Checkpoint
+from fanout.trading.running.earlier import Earlier
+from fanout.trading.running.journal import (
     JournalError,
     Started,
     entries_of,
     needed_files,
     whole_lines,
 )
-from fanout.trading.reports import Report
 from fanout.trading.settings import JournalSettings
 
 LOCK: Final = "lock"

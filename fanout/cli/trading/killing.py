@@ -11,11 +11,11 @@ from fanout.cli.trading.lines import moment_of
 from fanout.cli.trading.standings import NoDesksError, NoStandingError, running_standing
 from fanout.errors import ConfigError, OperatorError, UsageError
 from fanout.trading.errors import TradingError
-from fanout.trading.floor import Floor
 from fanout.trading.kill import KillCause, KillState
-from fanout.trading.plans import resting_floor
 from fanout.trading.reports import KillReport, Report
-from fanout.trading.standing import Standing
+from fanout.trading.running.floor import Floor
+from fanout.trading.running.plans import resting_floor
+from fanout.trading.running.standing import Standing
 
 WAIT_S: Final = 10.0
 """How long a running process gets. It looks every 50 ms; a cancel takes its latency."""

@@ -9,10 +9,10 @@ from fanout.cli.analysing.stdout import LinesOutput
 from fanout.config.moment import moment_text
 from fanout.protocol.constants import Side
 from fanout.protocol.instrument import Instrument
-from fanout.trading.journal import encode
 from fanout.trading.kill import KillState
 from fanout.trading.reports import Fill, KillReport, QuoteReport, Report, RiskDecision, Trust
-from fanout.trading.standing import QuoteStanding, quote_standing
+from fanout.trading.running.journal import encode
+from fanout.trading.running.standing import QuoteStanding, quote_standing
 
 MOST_LINES: Final = 10_000
 """Lines that wait for a reader who is slow: two megabytes."""

@@ -22,7 +22,7 @@ from fanout.clients.columns.frames import needed
 from fanout.config.moment import moment_text
 from fanout.errors import ConfigError, UsageError
 from fanout.protocol.errors import reason
-from fanout.trading.figures import RunFigures, SymbolFigures, TimePoint
+from fanout.trading.report.figures import RunFigures, SymbolFigures, TimePoint
 
 _STYLES: Final = {"conservative": "-", "probabilistic": "--"}
 _FACES: Final = {"conservative": True, "probabilistic": False}

@@ -13,7 +13,7 @@ from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
 
 if TYPE_CHECKING:
-    from fanout.trading.figures import RunFigures
+    from fanout.trading.report.figures import RunFigures
 
 _MODELS = ("conservative", "probabilistic", "both")
 
@@ -76,8 +76,8 @@ def report(
 
 def _figures(directory: Path) -> "RunFigures":
     from fanout.trading.errors import TradingError
-    from fanout.trading.journal import files_in, reports_of
-    from fanout.trading.summary import RunSummary
+    from fanout.trading.report.summary import RunSummary
+    from fanout.trading.running.journal import files_in, reports_of
 
     summary = RunSummary()
     try:

@@ -11,7 +11,7 @@ from fanout.cli.figures import span
 from fanout.cli.trading.amounts import money
 from fanout.cli.trading.lines import moment_of
 from fanout.config.moment import moment_text
-from fanout.trading.figures import ModelFigures, Move, Ratio, RunFigures, SymbolFigures
+from fanout.trading.report.figures import ModelFigures, Move, Ratio, RunFigures, SymbolFigures
 
 MOMENTS: Final = 12
 """Rows of the table over time."""

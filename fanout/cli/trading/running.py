@@ -10,7 +10,7 @@ import msgspec
 import trio
 from msgspec.structs import replace
 
-from fanout.analytics.merge import Merger
+from fanout.analytics.consumer.merge import Merger
 from fanout.cli.analysing.consume import telling
 from fanout.cli.analysing.engine import Engine
 from fanout.cli.analysing.figures import Counts, StreamState
@@ -31,9 +31,9 @@ from fanout.config import HttpConfig
 from fanout.errors import OperatorError
 from fanout.protocol.errors import reason
 from fanout.protocol.request import Position
-from fanout.trading.config import PaperConfig
 from fanout.trading.reports import Report
-from fanout.trading.standing import standing_of
+from fanout.trading.running.config import PaperConfig
+from fanout.trading.running.standing import standing_of
 
 SAY_S: Final = 0.05
 """How often what did not come of a record is printed."""

@@ -8,8 +8,8 @@ come before wait here.
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from fanout.analytics.consumer.merge import Merged
 from fanout.analytics.errors import AnalyticsError
-from fanout.analytics.merge import Merged
 from fanout.cli.outcome import OutputError, say
 from fanout.cli.trading.calibrations import with_calibrations
 from fanout.cli.trading.files import KILL, RunFiles
@@ -17,14 +17,14 @@ from fanout.errors import ConfigError
 from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
 from fanout.protocol.records import Header
-from fanout.trading.config import PaperConfig
-from fanout.trading.earlier import Earlier
 from fanout.trading.errors import TradingError
-from fanout.trading.floor import Floor, Plan
-from fanout.trading.journal import VERSION, Started
 from fanout.trading.kill import KillCause
-from fanout.trading.plans import plan_of
 from fanout.trading.reports import Report
+from fanout.trading.running.config import PaperConfig
+from fanout.trading.running.earlier import Earlier
+from fanout.trading.running.floor import Floor, Plan
+from fanout.trading.running.journal import VERSION, Started
+from fanout.trading.running.plans import plan_of
 from fanout.versions import versions
 
 _BOOKS: Final = DataKinds.BOOK_BY_PRICE | DataKinds.BOOK_BY_ORDER

@@ -11,11 +11,11 @@ from fanout.errors import ConfigError, OperatorError, UsageError
 from fanout.net.addresses import check_url
 from fanout.net.local import ask_in
 from fanout.protocol.errors import reason
-from fanout.trading.earlier import Earlier
 from fanout.trading.errors import TradingError
-from fanout.trading.journal import entries_of, needed_files
-from fanout.trading.plans import resting_floor
-from fanout.trading.standing import Standing, standing_of
+from fanout.trading.running.earlier import Earlier
+from fanout.trading.running.journal import entries_of, needed_files
+from fanout.trading.running.plans import resting_floor
+from fanout.trading.running.standing import Standing, standing_of
 
 
 class NoStandingError(OperatorError):

@@ -11,7 +11,7 @@ from fanout.cli.outcome import emit, exit_codes, is_terminal, say
 from fanout.cli.trading import DEFAULT_JOURNAL
 
 if TYPE_CHECKING:
-    from fanout.trading.standing import Standing
+    from fanout.trading.running.standing import Standing
 
 
 def status(

@@ -14,7 +14,7 @@ from fanout.cli.trading.amounts import money
 from fanout.cli.trading.lines import moment_of, quote_words
 from fanout.errors import OperatorError
 from fanout.trading.kill import KillState
-from fanout.trading.standing import DeskStanding, LimitStanding, PositionStanding, Standing
+from fanout.trading.running.standing import DeskStanding, LimitStanding, PositionStanding, Standing
 
 _PLAIN_COLUMNS: Final = 200
 """Wide enough that no number is cut off."""

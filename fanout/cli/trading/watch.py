@@ -15,7 +15,7 @@ from typing import Final
 
 import trio
 
-from fanout.analytics.merge import Merger
+from fanout.analytics.consumer.merge import Merger
 from fanout.cli.analysing.figures import StreamState
 from fanout.cli.analysing.passing import Passing
 from fanout.cli.inputs import Batches
@@ -23,8 +23,8 @@ from fanout.cli.outcome import say
 from fanout.cli.trading.files import COMMAND, KILL, RESET, RunFiles, take_away, words_in
 from fanout.cli.trading.session import Session
 from fanout.trading.errors import TransitionError
-from fanout.trading.floor import Floor
 from fanout.trading.kill import KillCause
+from fanout.trading.running.floor import Floor
 
 LOOK_S: Final = 0.05
 

@@ -15,8 +15,8 @@ from fanout.cli.source import Source
 from fanout.cli.trading.running import Input
 from fanout.errors import ConfigError, UsageError, shown
 from fanout.protocol.errors import reason
-from fanout.trading.config import PaperConfig, parse_paper
 from fanout.trading.errors import TradingError
+from fanout.trading.running.config import PaperConfig, parse_paper
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 """Protects from reading what is no configuration."""

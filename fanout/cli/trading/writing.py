@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from fanout.cli.outcome import OutputError, say
 from fanout.cli.trading.syncing import Syncer
 from fanout.protocol.errors import reason
-from fanout.trading.checkpoint import Checkpoint
-from fanout.trading.earlier import Earlier
-from fanout.trading.journal import (
+from fanout.trading.reports import Report
+from fanout.trading.running.checkpoint import Checkpoint
+from fanout.trading.running.earlier import Earlier
+from fanout.trading.running.journal import (
     VERSION,
     Started,
     encode,
@@ -26,7 +27,6 @@ from fanout.trading.journal import (
     files_in,
     is_new_day,
 )
-from fanout.trading.reports import Report
 from fanout.trading.settings import JournalSettings
 
 

@@ -14,8 +14,8 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fanout.analytics.formulas import Best, band, order_flow
-from fanout.analytics.settings import NS_PER_MS, FeatureSettings
+from fanout.analytics.features.formulas import Best, band, order_flow
+from fanout.analytics.features.settings import NS_PER_MS, FeatureSettings
 from fanout.clients.outcomes import Received
 from fanout.protocol import BookUpdate, Instrument, OrderBook, Side, Trade
 from tests.bench.book_rivals.arrays import Arrays

@@ -11,8 +11,8 @@ import msgspec
 
 from fanout.clients.journal import JournalClient
 from fanout.protocol import Side
+from fanout.trading.exchange.own_order import MODELS
 from fanout.trading.orders import Latencies, OrderRequest, OrderType
-from fanout.trading.own_order import MODELS
 from fanout.trading.paper import PaperExchange
 from fanout.trading.reports import Fill
 from fanout.trading.settings import ExchangeSettings

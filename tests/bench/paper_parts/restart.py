@@ -10,10 +10,10 @@ from typing import Final
 
 from fanout.cli.trading.files import locked
 from fanout.trading.desk import DeskSettings
-from fanout.trading.floor import Floor, Plan
-from fanout.trading.journal import VERSION, Started, encode, file_name, files_in
 from fanout.trading.limits import Limits
 from fanout.trading.reports import Report
+from fanout.trading.running.floor import Floor, Plan
+from fanout.trading.running.journal import VERSION, Started, encode, file_name, files_in
 from fanout.trading.settings import JournalSettings
 from tests.bench.paper_parts.quoting import STRATEGIES
 from tests.bench.paper_parts.recorded import INSTRUMENT, stream

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fanout.analytics.signals import Signal
+from fanout.analytics.signals.models import Signal
 from fanout.protocol.feature_rows import FeatureRow
 
 LAST = 30

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from fanout.analytics.assets import Asset
-from fanout.analytics.best_prices import Top, Venue
-from fanout.analytics.nbbo import Nbbo, Why
+from fanout.analytics.nbbo.assets import Asset
+from fanout.analytics.nbbo.best_prices import Top, Venue
+from fanout.analytics.nbbo.nbbo import Nbbo, Why
 from fanout.protocol import BookFlags, BookUpdate, Header, Quote, pack_levels
 from fanout.protocol.constants import InstrumentType
 from fanout.protocol.instrument import Instrument

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fanout.analytics.column import Column
+from fanout.analytics.features.column import Column
 from fanout.protocol.constants import Absence
 from fanout.protocol.feature_rows import FeatureRow
 from fanout.protocol.instrument import Instrument

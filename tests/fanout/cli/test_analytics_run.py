@@ -24,8 +24,8 @@ from fanout.clients.tcp import TcpClient
 from fanout.protocol import BookFlags, BookUpdate, DataKinds, pack_levels
 from fanout.protocol.feature_rows import FeatureRow
 from tests.clients.nats_streams import BOTH, BTC, CHANNEL, stand
-from tests.fanout.analytics.fits import FIT as LINEAR
-from tests.fanout.analytics.test_fits import FIT
+from tests.fanout.analytics.fits.test_microprice_fits import FIT
+from tests.fanout.analytics.made_fits import FIT as LINEAR
 from tests.fanout.cli.processes import (
     FANOUT,
     TIMEOUT_S,

@@ -3,7 +3,7 @@
 from random import Random
 
 from fanout.protocol.instrument import Instrument
-from fanout.trading.arrivals import Arrivals
+from fanout.trading.calibrating.arrivals import Arrivals
 from tests.fanout.trading.world import BUY, MS, SELL, World
 
 S = 1_000

@@ -6,11 +6,10 @@ from msgspec.structs import replace
 
 from fanout.protocol import Side
 from fanout.protocol.instrument import Instrument
-from fanout.trading.earlier import Earlier
-from fanout.trading.figures import ModelFigures, RunFigures, SymbolFigures
-from fanout.trading.journal import VERSION, Entry, Started, encode, file_name
+from fanout.trading.exchange.queues import Model
 from fanout.trading.orders import OrderEvent, OrderState, OrderType, TimeInForce
-from fanout.trading.queues import Model
+from fanout.trading.report.figures import ModelFigures, RunFigures, SymbolFigures
+from fanout.trading.report.summary import RunSummary
 from fanout.trading.reports import (
     Fill,
     KillReport,
@@ -20,7 +19,8 @@ from fanout.trading.reports import (
     RiskDecision,
     Trust,
 )
-from fanout.trading.summary import RunSummary
+from fanout.trading.running.earlier import Earlier
+from fanout.trading.running.journal import VERSION, Entry, Started, encode, file_name
 from tests.fanout.trading.world import BUY, CONSERVATIVE, X
 
 START_NS = 1_795_219_200_000_000_000

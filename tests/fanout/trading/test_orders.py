@@ -3,6 +3,7 @@
 import pytest
 
 from fanout.trading.errors import LimitsError, TransitionError
+from fanout.trading.exchange.own_order import OwnOrder
 from fanout.trading.orders import (
     TRANSITIONS,
     Latencies,
@@ -12,7 +13,6 @@ from fanout.trading.orders import (
     OrderType,
     after,
 )
-from fanout.trading.own_order import OwnOrder
 from tests.fanout.trading.world import BUY, CONSERVATIVE
 
 

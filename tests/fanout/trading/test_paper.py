@@ -19,9 +19,9 @@ from fanout.protocol import (
     pack_orders,
 )
 from fanout.trading.errors import LimitsError, UnknownOrderError
+from fanout.trading.exchange.trust import FeedTrust
 from fanout.trading.orders import OrderRequest, OrderType, TimeInForce
 from fanout.trading.reports import OrderReport, Trust
-from fanout.trading.trust import FeedTrust
 from tests.fanout.trading.world import BUY, CONSERVATIVE, MS, PROBABILISTIC, SELL, World, X
 
 POST_ONLY, MARKET, LIMIT = OrderType.POST_ONLY, OrderType.MARKET, OrderType.LIMIT

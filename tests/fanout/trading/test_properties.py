@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from fanout.clients.outcomes import Disconnected
 from fanout.protocol import BookFlags, FeedState, GapState, Side
 from fanout.trading.desk import Desk
+from fanout.trading.exchange.own_order import MODELS
+from fanout.trading.exchange.queues import Model, Weight
 from fanout.trading.kill import KillCause
 from fanout.trading.money import money_of
 from fanout.trading.orders import OrderType, TimeInForce
-from fanout.trading.own_order import MODELS
-from fanout.trading.queues import Model, Weight
 from fanout.trading.reports import Fill, KillReport, OrderReport, Report, Trust
 from fanout.trading.strategies.basic import Basic
 from tests.fanout.trading.test_desk import DeskWorld

@@ -6,8 +6,8 @@ from msgspec.structs import replace
 
 from fanout.protocol import Side
 from fanout.trading.desk import Desk, DeskSettings
+from fanout.trading.exchange.own_order import MODELS
 from fanout.trading.orders import Latencies
-from fanout.trading.own_order import MODELS
 from fanout.trading.paper import PaperExchange
 from fanout.trading.reports import Fill
 from fanout.trading.settings import ExchangeSettings

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanout.trading.journal import JournalError
+from fanout.trading.exchange.own_order import MODELS
 from fanout.trading.orders import OrderEvent, OrderType
-from fanout.trading.own_order import MODELS
 from fanout.trading.position import Position
 from fanout.trading.reports import Fill, OrderReport, Report
+from fanout.trading.running.journal import JournalError
 from tests.fanout.trading.test_properties import STEPS, WORLDS, Step
 from tests.fanout.trading.world import BUY, CONSERVATIVE, PROBABILISTIC, World, X
 

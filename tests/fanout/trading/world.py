@@ -21,9 +21,9 @@ from fanout.protocol import (
     TradeKind,
     pack_levels,
 )
+from fanout.trading.exchange.queues import Model, Weight
 from fanout.trading.orders import Latencies, OrderRequest, OrderType, TimeInForce
 from fanout.trading.paper import PaperExchange
-from fanout.trading.queues import Model, Weight
 from fanout.trading.reports import Fill, OrderReport, Report
 from fanout.trading.settings import ExchangeSettings
 

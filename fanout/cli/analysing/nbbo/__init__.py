@@ -2,5 +2,5 @@
 
 `command` has the options. `watch` follows services, and `journals` reads the past. For both,
 `channels` chooses what is read, and `view` shows it. What the best prices are is computed by
-`fanout.analytics.nbbos`.
+`fanout.analytics.nbbo.nbbos`.
 """

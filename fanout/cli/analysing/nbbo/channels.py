@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from fanout.analytics.assets import Asset, AssetError, AssetName
-from fanout.analytics.nbbos import BestPricesOf, VenueStream
+from fanout.analytics.nbbo.assets import Asset, AssetError, AssetName
+from fanout.analytics.nbbo.nbbos import BestPricesOf, VenueStream
 from fanout.cli.outcome import say
 from fanout.cli.source import Source
 from fanout.clients.client import AsyncClient

@@ -13,7 +13,7 @@ from fanout.config.duration import parse_milliseconds
 from fanout.errors import UsageError
 
 if TYPE_CHECKING:
-    from fanout.analytics.assets import AssetName
+    from fanout.analytics.nbbo.assets import AssetName
 
 DEFAULT_ADDRESS: Final = "tcp://127.0.0.1:9000"
 
@@ -84,7 +84,7 @@ def nbbo(
 
 
 def _names(assets: list[str], kind: str | None) -> "list[AssetName]":
-    from fanout.analytics.assets import AssetError, parse_asset, parse_type
+    from fanout.analytics.nbbo.assets import AssetError, parse_asset, parse_type
 
     try:
         of_type = None if kind is None else parse_type(kind)

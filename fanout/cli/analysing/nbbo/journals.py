@@ -6,8 +6,8 @@ from heapq import merge
 from operator import itemgetter
 from typing import NoReturn
 
-from fanout.analytics.assets import AssetName
-from fanout.analytics.nbbos import BestPricesOf
+from fanout.analytics.nbbo.assets import AssetName
+from fanout.analytics.nbbo.nbbos import BestPricesOf
 from fanout.cli.analysing.nbbo.channels import Channels, Offer
 from fanout.cli.analysing.nbbo.view import Once, View
 from fanout.cli.source import Source

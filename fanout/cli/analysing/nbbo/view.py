@@ -10,9 +10,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fanout.analytics.best_prices import BestPrices
-from fanout.analytics.nbbo import Best, Nbbo, Why
-from fanout.analytics.nbbos import BestPricesOf
+from fanout.analytics.nbbo.best_prices import BestPrices
+from fanout.analytics.nbbo.nbbo import Best, Nbbo, Why
+from fanout.analytics.nbbo.nbbos import BestPricesOf
 from fanout.cli.figures import brief
 from fanout.cli.outcome import emit, say
 from fanout.protocol.fixedpoint import to_text

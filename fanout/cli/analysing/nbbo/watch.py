@@ -17,8 +17,8 @@ from typing import Final
 import trio
 from msgspec.structs import replace
 
-from fanout.analytics.assets import AssetName
-from fanout.analytics.nbbos import BestPricesOf, Changed
+from fanout.analytics.nbbo.assets import AssetName
+from fanout.analytics.nbbo.nbbos import BestPricesOf, Changed
 from fanout.cli.analysing.nbbo.channels import Channels, Chosen, Offer
 from fanout.cli.analysing.nbbo.journals import play
 from fanout.cli.analysing.nbbo.view import Lines, Once, Screen, View

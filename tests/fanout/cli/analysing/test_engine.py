@@ -8,10 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from fanout.analytics.config import ConsumerConfig, SymbolConfig
-from fanout.analytics.consumer import Consumer, PlacedRow
-from fanout.analytics.merge import Merger
-from fanout.analytics.tables import ConsumerConfigError
+from fanout.analytics.consumer.config import ConsumerConfig, SymbolConfig
+from fanout.analytics.consumer.consumer import Consumer, PlacedRow
+from fanout.analytics.consumer.merge import Merger
+from fanout.analytics.consumer.tables import ConsumerConfigError
 from fanout.cli.analysing.engine import Engine
 from fanout.cli.analysing.figures import Counts, StreamState
 from fanout.clients.outcomes import Disconnected, DisconnectedError, Received, RefusedError

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fanout.analytics.linear import LinearFit
+from fanout.analytics.fits.linear import LinearFit
 from fanout.cli.analysing import fitting
 from fanout.cli.analysing.fitting import parse_ns
 from fanout.cli.outcome import OutputError

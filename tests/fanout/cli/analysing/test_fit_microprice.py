@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fanout.analytics.stoikov import MicropriceFit
+from fanout.analytics.features.stoikov import MicropriceFit
 from tests.fanout.cli.analysing.quotes import NS, Market, S
 from tests.fanout.cli.processes import at_once
 

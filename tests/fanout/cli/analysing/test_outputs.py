@@ -8,9 +8,9 @@ import pytest
 import trio
 import trio.lowlevel
 
-from fanout.analytics.consumer import PlacedRow
-from fanout.analytics.lines import CsvLines, JsonLines
-from fanout.analytics.roster import Listed
+from fanout.analytics.consumer.consumer import PlacedRow
+from fanout.analytics.consumer.lines import CsvLines, JsonLines
+from fanout.analytics.consumer.roster import Listed
 from fanout.bridge.nats.options import NatsOptions
 from fanout.cli.analysing import parquet as parquet_output
 from fanout.cli.analysing.channel import NAME, open_channel

@@ -13,8 +13,8 @@ from fanout.cli.trading import calibrating
 from fanout.cli.trading.calibrations import with_calibrations
 from fanout.errors import ConfigError
 from fanout.protocol import DataKinds
-from fanout.trading.calibration import Calibration
-from fanout.trading.config import paper_of, parse_paper
+from fanout.trading.calibrating.calibration import Calibration
+from fanout.trading.running.config import paper_of, parse_paper
 from tests.clients.test_journal import Folder
 from tests.fanout.cli.processes import at_once
 from tests.fanout.cli.trading.test_session import PAPER

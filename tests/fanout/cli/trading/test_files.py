@@ -10,9 +10,9 @@ from fanout.cli.outcome import OutputError
 from fanout.cli.trading import files
 from fanout.cli.trading.files import ask, locked, owner_of, take_away, words_in
 from fanout.errors import ConfigError, UsageError
-from fanout.trading.earlier import Earlier
-from fanout.trading.journal import encode, file_name, reports_of
-from tests.fanout.trading.test_journal import FILL, ORDER, STARTED
+from fanout.trading.running.earlier import Earlier
+from fanout.trading.running.journal import encode, file_name, reports_of
+from tests.fanout.trading.running.test_journal import FILL, ORDER, STARTED
 
 
 def test_each_start_writes_a_file_of_its_own(tmp_path: Path) -> None:

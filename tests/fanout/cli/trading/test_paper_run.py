@@ -18,8 +18,8 @@ from fanout.cli.trading import killing
 from fanout.cli.trading.files import RunFiles
 from fanout.errors import UsageError
 from fanout.net import local
-from fanout.trading.journal import Started, file_name, files_in, reports_of
 from fanout.trading.reports import Fill, KillReport, OrderReport
+from fanout.trading.running.journal import Started, file_name, files_in, reports_of
 from tests.fanout.cli.processes import (
     FANOUT,
     TIMEOUT_S,

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from fanout.cli.trading.picture import with_pauses
-from fanout.trading.journal import file_name
+from fanout.trading.running.journal import file_name
 from tests.fanout.cli.processes import at_once
 from tests.fanout.trading.runs import Run
 from tests.fanout.trading.world import BUY, PROBABILISTIC, SELL, X

@@ -8,7 +8,7 @@ import trio
 import trio.testing
 from msgspec.structs import replace
 
-from fanout.analytics.merge import Merger
+from fanout.analytics.consumer.merge import Merger
 from fanout.cli.analysing.figures import StreamState
 from fanout.cli.outcome import OutputError
 from fanout.cli.trading import files
@@ -17,13 +17,13 @@ from fanout.cli.trading.session import Session
 from fanout.cli.trading.watch import Watch
 from fanout.errors import ConfigError
 from fanout.protocol import DataKinds, Header, Instrument, Reference
-from fanout.trading.checkpoint import Checkpoint
-from fanout.trading.config import PaperConfig, parse_paper
-from fanout.trading.journal import Entry, Started, files_in, reports_of
 from fanout.trading.kill import KillState
 from fanout.trading.reports import Fill, KillReport, Report
+from fanout.trading.running.checkpoint import Checkpoint
+from fanout.trading.running.config import PaperConfig, parse_paper
+from fanout.trading.running.journal import Entry, Started, files_in, reports_of
 from fanout.trading.settings import JournalSettings
-from tests.fanout.trading.test_floor import walk
+from tests.fanout.trading.running.test_floor import walk
 from tests.fanout.trading.world import X
 
 NOTHING = Reference(price=0, quantity=0, trade_id=0, time=0)

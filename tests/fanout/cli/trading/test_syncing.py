@@ -11,7 +11,7 @@ from fanout.cli.outcome import OutputError
 from fanout.cli.trading.files import locked
 from fanout.cli.trading.syncing import Syncer
 from fanout.trading.settings import JournalSettings
-from tests.fanout.trading.test_journal import ORDER, STARTED
+from tests.fanout.trading.running.test_journal import ORDER, STARTED
 
 RARELY_S = 3_600.0
 

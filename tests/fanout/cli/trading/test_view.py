@@ -11,12 +11,12 @@ from rich.console import Console
 from fanout.cli.trading.lines import MOST_LINES, PatientOutput, WordsOutput, line_of
 from fanout.cli.trading.view import rendered, tables
 from fanout.protocol import Instrument
-from fanout.trading.floor import Floor
 from fanout.trading.kill import KillCause
 from fanout.trading.reports import KillReport, QuoteReport, Report, RiskDecision, Trust
-from fanout.trading.standing import standing_of
-from tests.fanout.trading.test_floor import SETTINGS, plan, played, walk
-from tests.fanout.trading.test_journal import BTC, ENTRIES, FILL, ORDER, STARTED
+from fanout.trading.running.floor import Floor
+from fanout.trading.running.standing import standing_of
+from tests.fanout.trading.running.test_floor import SETTINGS, plan, played, walk
+from tests.fanout.trading.running.test_journal import BTC, ENTRIES, FILL, ORDER, STARTED
 from tests.fanout.trading.test_risk import OFF
 
 AT = 1_795_219_200_123_456_789

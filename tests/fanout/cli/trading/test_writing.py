@@ -16,9 +16,10 @@ from fanout.cli.outcome import OutputError
 from fanout.cli.trading.files import RunFiles, locked
 from fanout.errors import ConfigError
 from fanout.trading import journal
-from fanout.trading.checkpoint import Checkpoint
-from fanout.trading.earlier import Earlier
-from fanout.trading.journal import (
+from fanout.trading.reports import Report
+from fanout.trading.running.checkpoint import Checkpoint
+from fanout.trading.running.earlier import Earlier
+from fanout.trading.running.journal import (
     DAY_NS,
     Entry,
     Started,
@@ -28,12 +29,11 @@ from fanout.trading.journal import (
     needed_files,
     reports_of,
 )
-from fanout.trading.reports import Report
 from fanout.trading.settings import JournalSettings
-from tests.fanout.trading.test_floor import STARTED, read
-from tests.fanout.trading.test_floor import journal as run_of
-from tests.fanout.trading.test_journal import FILL, ORDER
-from tests.fanout.trading.test_journal import STARTED as STARTED_BTC
+from tests.fanout.trading.running.test_floor import STARTED, read
+from tests.fanout.trading.running.test_floor import journal as run_of
+from tests.fanout.trading.running.test_journal import FILL, ORDER
+from tests.fanout.trading.running.test_journal import STARTED as STARTED_BTC
 
 NEVER_NS = 3_600 * 10**9
 """Between two syncs: only the last one, when the journal is closed."""

@@ -1,7 +1,7 @@
 import pytest
 from rich.console import Console
 
-from fanout.analytics.nbbos import BestPricesOf
+from fanout.analytics.nbbo.nbbos import BestPricesOf
 from fanout.cli.analysing.nbbo.view import Once, tables
 from tests.fanout.analytics.nbbo_venues import NOW, book, header, instrument
 

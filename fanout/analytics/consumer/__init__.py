@@ -1,0 +1,1 @@
+"""The consumer that `fanout analytics run` is: its configuration, and streams in, rows out."""

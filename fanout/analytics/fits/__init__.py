@@ -1,0 +1,1 @@
+"""Fits of models to a journal, and the files of fits."""

@@ -1,0 +1,1 @@
+"""The best prices of assets across venues."""

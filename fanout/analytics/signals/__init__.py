@@ -1,0 +1,1 @@
+"""From features to directions and sizes of positions."""

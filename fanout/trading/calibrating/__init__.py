@@ -1,0 +1,1 @@
+"""Fits of A, k and sigma to a journal."""

@@ -1,0 +1,1 @@
+"""The parts of the paper exchange: books of own orders, queues, and what a trade fills."""

@@ -1,0 +1,1 @@
+"""A run as a whole: configuration, desks, journal, and how it stands."""
