@@ -11,7 +11,7 @@ RowOut = TypeVar("RowOut", covariant=True)
 
 
 class Taker(Protocol[RowOut]):
-    """Takes the records of all streams, and gives rows: a `Consumer` gives features, and a `Session`
+    """Takes the records of all streams, and gives rows: a `Consumer` those of features, a `Session`
     what happens on paper."""
 
     records: int
