@@ -13,8 +13,8 @@ from tests.bench.broadcast.recording import Message
 from tests.bench.codec_rivals.way import BTCUSDT
 from tests.bench.feature_parts.arrays import ArrayBook, Recomputed
 from tests.bench.feature_parts.consumer import TOGETHER_NS, ages_ns, pieces
-from tests.bench.feature_parts.lines import noted
 from tests.bench.feature_parts.recorded import recorded
+from tests.bench.printed import noted
 from tests.bench.report import Absent, Row
 from tests.thoroughness import small_dose
 

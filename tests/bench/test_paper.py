@@ -11,10 +11,10 @@ from fanout.protocol import BookUpdate, Trade
 from fanout.trading.strategies.speedups import twin
 from tests.bench import paper
 from tests.bench.paper_parts import queues, rival
-from tests.bench.paper_parts.lines import noted
 from tests.bench.paper_parts.quoting import STRATEGIES, Quoting
 from tests.bench.paper_parts.recorded import events, kept, stream
 from tests.bench.paper_parts.replay import decoded, replayed
+from tests.bench.printed import noted
 from tests.bench.report import Absent, Row
 from tests.thoroughness import small_dose
 
@@ -76,9 +76,9 @@ def test_a_quote_came_with_the_read_that_ended_its_line() -> None:
         b'{"type":"Started","version":1}\n{"type":"QuoteReport","time_ns":5}\n{"type":"Fi',
         b'll","time_ns":6}\n{"type":"QuoteReport","time_ns":7}\n',
     )
-    assert noted([(100, lines[0]), (200, lines[1])]) == [(100, 5), (200, 7)]
+    assert noted([(100, lines[0]), (200, lines[1])], "QuoteReport") == [(100, 5), (200, 7)]
     with pytest.raises(ValueError, match="ends within a line"):
-        noted([(100, lines[0])])
+        noted([(100, lines[0])], "QuoteReport")
 
 
 def test_a_missing_rival_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,12 @@ The exchange is the stage itself. It sleeps until the next message is due, so th
 cores to the others, and sends what is due by then in one piece.
 """
 
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -32,7 +29,8 @@ from tests.bench.broadcast.children import PATIENCE_S, Child, running
 from tests.bench.broadcast.recording import NS_PER_S, Message
 from tests.bench.broadcast.replay import open_venue
 from tests.bench.ingest_rivals.sender import framed
-from tests.bench.measure import REST_CORE, ROOT, WORK_CORE, cpu_s, start
+from tests.bench.measure import ROOT, WORK_CORE, cpu_s, start
+from tests.bench.printed import printing
 
 SETTLED_S: Final = 1.0
 """How long the consumer may take from its connection to the first record, and after the last one.
@@ -58,7 +56,9 @@ def consumed(market: Market, streams: Sequence[bytes]) -> Consumed:
         directory = Path(name)
         (directory / "begins").write_bytes(msgspec.json.encode(market.begins))
         connection, service, port = parts.enter_context(serving(directory / "begins", data))
-        consumer, reader = parts.enter_context(_consuming(port, directory))
+        command = ["analytics", "run", f"tcp://127.0.0.1:{port}", "--format", "jsonl"]
+        files = printing(command, directory / "rows", cwd=ROOT, log=directory / "log")
+        consumer, reader = parts.enter_context(files)
         word = service.hear()
         assert word == "ready", word
         time.sleep(SETTLED_S)
@@ -89,32 +89,6 @@ def serving(begins: Path, data: DataKinds) -> Iterator[tuple[socket.socket, Chil
                 open_venue(connection)
                 connection.settimeout(PATIENCE_S)
                 yield connection, child, int(child.hear())
-
-
-@contextmanager
-def _consuming(
-    port: int, directory: Path
-) -> Iterator[tuple["subprocess.Popen[bytes]", "subprocess.Popen[str]"]]:
-    """The command and the reader of its output, as two processes on one core."""
-    command = [sys.executable, "-m", "fanout", "analytics", "run", f"tcp://127.0.0.1:{port}"]
-    with (directory / "log").open("wb") as log:
-        consumer = subprocess.Popen(
-            [*command, "--format", "jsonl"],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            preexec_fn=partial(os.sched_setaffinity, 0, {REST_CORE}),
-        )
-    try:
-        module = "tests.bench.feature_parts.lines"
-        reader = start(module, directory / "rows", core=REST_CORE, stdin=consumer.stdout)
-        with running(reader):
-            assert consumer.stdout, "it was asked for"
-            consumer.stdout.close()  # the reader's now
-            yield consumer, reader
-    finally:
-        consumer.kill()
-        consumer.wait()
 
 
 def pieces(messages: Sequence[Message]) -> Iterator[tuple[float, bytes]]:

@@ -7,13 +7,8 @@ The exchange is the stage itself, as in the stage features.
 """
 
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from os import sched_setaffinity
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -26,9 +21,10 @@ from fanout.protocol import DataKinds
 from tests.bench.books_parts.ages import KINDS
 from tests.bench.books_parts.market import BOOK, PAUSE_NS, TRADES, Market
 from tests.bench.books_parts.pacing import send
-from tests.bench.broadcast.children import PATIENCE_S, running
+from tests.bench.broadcast.children import PATIENCE_S
 from tests.bench.feature_parts.consumer import SETTLED_S, pieces, serving
-from tests.bench.measure import REST_CORE, cpu_s, start
+from tests.bench.measure import cpu_s
+from tests.bench.printed import printing
 
 STREAMS: Final = (TRADES, BOOK)
 CONFIG: Final = """
@@ -81,7 +77,15 @@ def quotes_of(market: Market, place: int) -> Quoted:
         (directory / "begins").write_bytes(msgspec.json.encode(market.begins))
         (directory / "paper.toml").write_text(CONFIG.format(symbol=symbol))
         connection, service, port = parts.enter_context(serving(directory / "begins", data))
-        command, reader = parts.enter_context(_trading(port, directory))
+        options = ["--config", "paper.toml", "--journal", "run", "--format", "json"]
+        files = printing(
+            ["paper", "run", *options, f"tcp://127.0.0.1:{port}"],
+            directory / "quotes",
+            cwd=directory,
+            log=directory / "log",
+            kind="QuoteReport",
+        )
+        command, reader = parts.enter_context(files)
         assert service.hear() == "ready"
         began_s = cpu_s(command.pid)
         send(connection.sendall, pieces(market.messages), time.monotonic())
@@ -93,33 +97,6 @@ def quotes_of(market: Market, place: int) -> Quoted:
         reader.wait(PATIENCE_S)
         rows = np.fromfile(directory / "quotes", np.int64).reshape(-1, 2)
     return Quoted(_ages_ns(rows), spent_s)
-
-
-@contextmanager
-def _trading(
-    port: int, directory: Path
-) -> Iterator[tuple["subprocess.Popen[bytes]", "subprocess.Popen[str]"]]:
-    """The command and the reader of its output, as two processes on one core."""
-    options = ["--config", "paper.toml", "--journal", "run", "--format", "json"]
-    command = [sys.executable, "-m", "fanout", "paper", "run", *options]
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, f"tcp://127.0.0.1:{port}"],
-            cwd=directory,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            preexec_fn=partial(sched_setaffinity, 0, {REST_CORE}),
-        )
-    try:
-        module = "tests.bench.paper_parts.lines"
-        reader = start(module, directory / "quotes", core=REST_CORE, stdin=process.stdout)
-        with running(reader):
-            assert process.stdout, "it was asked for"
-            process.stdout.close()  # the reader's now
-            yield process, reader
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _ages_ns(rows: NDArray[np.int64]) -> NDArray[np.int64]:
