@@ -19,7 +19,6 @@ from fanout.trading.orders import OrderEvent, OrderRequest, OrderState
 from fanout.trading.position import Position
 from fanout.trading.reports import Fill, OrderReport, Report
 from fanout.trading.running.checkpoint import OrderRecord, SymbolRecord
-from fanout.trading.running.journal import JournalError
 
 
 class Past:
@@ -76,11 +75,6 @@ class Past:
             position = self.positions[report.model]
             fee = position.money.amount(report.fee)
             position.fill(report.side, report.price, report.quantity, fee)
-            if position.quantity != report.position:
-                raise JournalError(
-                    f"{report.symbol}: a fill leaves {report.position}, and by the reports before "
-                    f"it {position.quantity}: a file of the journal is missing"
-                )
         elif report.order_id not in self.orders and not report.state.is_over:
             self.orders[report.order_id] = _order(report)
         order = self.orders.get(report.order_id)

@@ -1,7 +1,6 @@
 """A run that is cut off anywhere goes on with the same money, and never with a better place."""
 
 import msgspec
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +8,6 @@ from fanout.trading.exchange.own_order import MODELS
 from fanout.trading.orders import OrderEvent, OrderType
 from fanout.trading.position import Position
 from fanout.trading.reports import Fill, OrderReport, Report
-from fanout.trading.running.journal import JournalError
 from tests.fanout.trading.test_properties import STEPS, WORLDS, Step
 from tests.fanout.trading.world import BUY, CONSERVATIVE, PROBABILISTIC, World, X
 
@@ -36,18 +34,6 @@ def test_an_open_order_works_again_behind_all_that_is_displayed() -> None:
     assert world.front(order) == world.front(order, PROBABILISTIC) == 7
     world.trade(100, 30)
     assert world.fills() == [(order, 100, 2), (order, 100, 3)]
-
-
-def test_fills_that_do_not_lead_to_the_position_are_refused() -> None:
-    """The file with the first fill was removed: the position would begin at 0."""
-    old = World(bids=[(100, 10)])
-    old.place(BUY, 100, 5)
-    old.trade(100, 12)
-    first = next(each for each in old.said if isinstance(each, Fill))
-    old.trade(100, 1)
-    rest = [each for each in old.said if each != first]
-    with pytest.raises(JournalError, match="X: a fill leaves 3, and by the reports before it 1: a"):
-        again(rest)
 
 
 def test_what_was_on_its_way_ends_with_its_reason() -> None:

@@ -115,7 +115,7 @@ def test_a_full_disk_takes_no_half_line(tmp_path: Path, monkeypatch: pytest.Monk
         run.append([ORDER])
         monkeypatch.setattr(files.os, "write", full)
         with pytest.raises(OutputError, match=r"cannot write .*jsonl: No space left"):
-            run.append([FILL, ORDER])
+            run.append([FILL, FILL])
         monkeypatch.undo()
 
     assert (tmp_path / file_name(1)).read_bytes() == encode(STARTED) + encode(ORDER)
