@@ -227,6 +227,24 @@ def test_a_run_goes_on_behind_a_file_whose_checkpoint_was_cut_off(tmp_path: Path
     assert left_in(tmp_path) == left_by(reports())
 
 
+def test_a_run_without_its_first_files_is_refused_where_no_checkpoint_is_left(
+    tmp_path: Path,
+) -> None:
+    """It would go on without its positions."""
+    written(tmp_path, reports()[:60], 8_000)
+    *older, newest = files_in(tmp_path)
+    data = newest.read_bytes()
+    for path in older:
+        path.unlink()
+    assert left_in(tmp_path) == left_by(reports()[:60])
+    started, checkpoint, *_ = data.splitlines(keepends=True)
+    for torn in (started + checkpoint[:-1], started, started[:-1], b""):
+        newest.write_bytes(torn)
+        with pytest.raises(ConfigError, match=rf"{newest.name}: neither .* are gone: give another"):
+            left_in(tmp_path)
+        assert newest.read_bytes() == torn
+
+
 def test_a_start_goes_on_with_a_checkpoint_of_its_own(tmp_path: Path) -> None:
     written(tmp_path, reports()[:40])
     written(tmp_path, reports()[40:])
