@@ -171,6 +171,8 @@ def ask(path: Path, words: str) -> None:
         os.replace(aside, path)
     except OSError as error:
         with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        with suppress(OSError):
             path.touch()  # a full disk often has room for a name
             return
         raise OutputError(f"cannot write {path}: {reason(error)}") from error

@@ -133,3 +133,16 @@ def test_a_directory_in_the_place_of_the_file_asks_as_well(tmp_path: Path) -> No
 def test_a_question_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         ask(tmp_path / "no" / "kill", "why")
+
+
+def test_a_question_has_a_name_though_the_disk_has_no_room_for_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "write_text", no_room)
+    ask(tmp_path / "kill", "why")
+    assert os.listdir(tmp_path) == ["kill"]
+
+
+def no_room(path: Path, _: str) -> int:
+    path.touch()
+    raise OSError(28, "No space left on device")
