@@ -109,11 +109,7 @@ def locked(directory: str, settings: JournalSettings | None = None) -> Iterator[
     except OSError as error:
         raise ConfigError(f"cannot use {path} as a journal: {reason(error)}") from error
     try:
-        if not _lock(descriptor):
-            owner = _text(descriptor) or "?"
-            raise UsageError(f"{path}: process {owner} runs there: end it, or give another journal")
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        _claim(path, descriptor)
         files = RunFiles(path, settings or JournalSettings())
         try:
             yield files
@@ -121,6 +117,19 @@ def locked(directory: str, settings: JournalSettings | None = None) -> Iterator[
             files.close()
     finally:
         os.close(descriptor)
+
+
+def _claim(path: Path, descriptor: int) -> None:
+    """Lock the directory, and leave the number of this process there. Raises as `locked`."""
+    number = f"{os.getpid()}\n".encode()
+    try:
+        if not _lock(descriptor):
+            owner = _text(descriptor) or "?"
+            raise UsageError(f"{path}: process {owner} runs there: end it, or give another journal")
+        os.pwrite(descriptor, number, 0)
+        os.ftruncate(descriptor, len(number))
+    except OSError as error:
+        raise ConfigError(f"cannot use {path} as a journal: {reason(error)}") from error
 
 
 def _lock(descriptor: int) -> bool:

@@ -87,6 +87,24 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_a_directory_on_a_full_disk_is_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "lock").write_text("123456789\n")
+    monkeypatch.setattr(os, "pwrite", full)
+    with (
+        pytest.raises(ConfigError, match=rf"cannot use {tmp_path} as a journal: No space left"),
+        locked(str(tmp_path)),
+    ):
+        pass
+    monkeypatch.undo()
+    with locked(str(tmp_path)):
+        assert owner_of(tmp_path) == str(os.getpid())
+
+
 def test_a_full_disk_takes_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
 
