@@ -17,6 +17,7 @@ from typing import Final
 from fanout.cli.outcome import OutputError
 from fanout.cli.trading.writing import JournalWriter
 from fanout.errors import ConfigError, UsageError, shown
+from fanout.journal.disk import RealDisk
 from fanout.protocol.errors import reason
 from fanout.trading.checkpoint import Checkpoint
 from fanout.trading.earlier import Earlier
@@ -104,7 +105,7 @@ def locked(directory: str, settings: JournalSettings | None = None) -> Iterator[
     `UsageError` if another process has it, and `ConfigError` if it cannot be made."""
     path = Path(directory)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        RealDisk().make_folder(os.fspath(path))
         descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise ConfigError(f"cannot use {path} as a journal: {reason(error)}") from error

@@ -9,6 +9,11 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+from fanout.journal.disk import RealDisk
+
+_DISK: Final = RealDisk()
 
 
 class Syncer:
@@ -65,7 +70,7 @@ class Syncer:
                 os.fdatasync(newest)
                 self._synced_bytes = written_bytes
             if is_new:
-                _sync_names(self._directory)
+                _DISK.sync_folder(os.fspath(self._directory))
         except OSError as error:
             self.failure = error
         else:
@@ -84,14 +89,6 @@ class Syncer:
         if self._open is not None:
             os.close(self._open)
             self._open = None
-
-
-def _sync_names(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

@@ -82,6 +82,13 @@ def test_what_is_on_the_disk_is_not_synced_again(tmp_path: Path, calls: Calls) -
     assert calls.seen == ["1", tmp_path.name, "1"]
 
 
+def test_a_new_directory_outlives_a_power_cut(tmp_path: Path, calls: Calls) -> None:
+    """Its name, and those of the ones above it that were missing too."""
+    for _ in range(2):
+        with locked(str(tmp_path / "runs" / "btc")):
+            assert set(calls.seen) == {tmp_path.name, "runs"}
+
+
 @pytest.mark.parametrize("failing", ["1", "2", "folder"])
 def test_a_failure_is_kept_and_nothing_is_removed(
     tmp_path: Path, calls: Calls, failing: str
