@@ -60,6 +60,8 @@ class JournalWriter:
         files = files_in(self._directory)
         self._number = int(files[-1].stem) if files else 0
         try:
+            if files:  # its process may have been killed before the disk had all of it
+                self._syncer.begin(os.open(files[-1], os.O_RDONLY | os.O_CLOEXEC))
             self._open(started, left)
             self._syncer.remove(self._surplus())
         except OSError as error:

@@ -10,6 +10,7 @@ import pytest
 from fanout.cli.outcome import OutputError
 from fanout.cli.trading.files import locked
 from fanout.cli.trading.syncing import Syncer
+from fanout.trading.journal import encode, file_name
 from fanout.trading.settings import JournalSettings
 from tests.fanout.trading.test_journal import ORDER, STARTED
 
@@ -87,6 +88,16 @@ def test_a_new_directory_outlives_a_power_cut(tmp_path: Path, calls: Calls) -> N
     for _ in range(2):
         with locked(str(tmp_path / "runs" / "btc")):
             assert set(calls.seen) == {tmp_path.name, "runs"}
+
+
+def test_what_a_killed_process_has_written_is_synced_before_the_next_start(
+    tmp_path: Path, calls: Calls
+) -> None:
+    (tmp_path / file_name(1)).write_bytes(encode(STARTED) + encode(ORDER))
+    with locked(str(tmp_path), JournalSettings(sync_ns=3_600 * 10**9)) as files:
+        files.earlier()
+        files.begin(STARTED)
+    assert calls.seen == [file_name(1), file_name(2), tmp_path.name]
 
 
 @pytest.mark.parametrize("failing", ["1", "2", "folder"])
