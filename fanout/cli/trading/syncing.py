@@ -8,6 +8,7 @@ So there is a whole checkpoint on the disk at any time.
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,8 @@ class Syncer:
         """How much was written so far. The writer counts it."""
         self.failure: OSError | None = None
         """Why the disk did not take what was written before, None if it did."""
+        self.unremoved: OSError | None = None
+        """Why the newest file that could not be removed is there still."""
         self._directory = directory
         self._every_s = every_s
         self._turn = threading.Lock()
@@ -75,10 +78,17 @@ class Syncer:
             self.failure = error
         else:
             for path in surplus:
-                _remove(path)
+                self._remove(path)
         finally:
             for each in ended:
-                os.close(each)
+                with suppress(OSError):  # the disk has it, or the failure is known
+                    os.close(each)
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            self.unremoved = error  # it is asked for again with the next file
 
     def close(self) -> None:
         """Sync for the last time, and close what is open."""
@@ -87,12 +97,6 @@ class Syncer:
             self._thread.join()
         self.sync()
         if self._open is not None:
-            os.close(self._open)
+            with suppress(OSError):
+                os.close(self._open)
             self._open = None
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink()
-    except OSError:
-        return  # it is asked for again with the next file

@@ -50,6 +50,8 @@ class JournalWriter:
         self._has_reports = self._has_checkpoint = False
         """Of the file that is open."""
         self._failure: OSError | None = None
+        self._is_said = False
+        """Whether a file that cannot be removed was said to be there."""
 
     def begin(self, started: Started, left: Checkpoint | None) -> None:
         """Open the first file of a start. `left` is what earlier starts have left, None before the
@@ -63,7 +65,7 @@ class JournalWriter:
             if files:  # its process may have been killed before the disk had all of it
                 self._syncer.begin(os.open(files[-1], os.O_RDONLY | os.O_CLOEXEC))
             self._open(started, left)
-            self._syncer.remove(self._surplus())
+            self._remove_surplus()
         except OSError as error:
             raise self._failed(error) from error
 
@@ -101,7 +103,7 @@ class JournalWriter:
         assert self._started is not None, "it has begun"
         started = replace(self._started, part=self._started.part + 1)
         self._open(started, self._state.checkpoint())
-        self._syncer.remove(self._surplus())
+        self._remove_surplus()
 
     def _open(self, started: Started, left: Checkpoint | None) -> None:
         """Begin the next file. There is none without its whole head."""
@@ -138,6 +140,13 @@ class JournalWriter:
     def _failed(self, error: OSError) -> OutputError:
         self._failure = error
         return OutputError(f"cannot write {self._path}: {reason(error)}")
+
+    def _remove_surplus(self) -> None:
+        self._syncer.remove(self._surplus())
+        stuck = self._syncer.unremoved
+        if stuck is not None and not self._is_said:
+            self._is_said = True
+            say(f"cannot remove {stuck.filename}: {reason(stuck)}: keep-bytes is exceeded")
 
     def _surplus(self) -> Sequence[Path]:
         """The oldest files beyond `keep_bytes`, with room for the newest one to grow. None of those

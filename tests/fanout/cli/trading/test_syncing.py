@@ -10,6 +10,7 @@ import pytest
 from fanout.cli.outcome import OutputError
 from fanout.cli.trading.files import locked
 from fanout.cli.trading.syncing import Syncer
+from fanout.journal.disk import RealDisk
 from fanout.trading.journal import encode, file_name
 from fanout.trading.settings import JournalSettings
 from tests.fanout.trading.test_journal import ORDER, STARTED
@@ -126,6 +127,31 @@ def test_a_file_that_is_gone_or_cannot_be_removed_is_no_failure(
     syncer.begin(opened(tmp_path, "1"))
     syncer.remove([tmp_path / "gone", tmp_path / "folder"])
     syncer.close()
+    assert syncer.failure is None
+    assert syncer.unremoved is not None
+    assert syncer.unremoved.filename == str(tmp_path / "folder")
+
+
+def test_a_close_that_fails_behind_a_sync_loses_nothing(
+    tmp_path: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS. The thread would end with a traceback, and sync nothing any more."""
+    real = os.close
+
+    def fail(descriptor: int) -> None:
+        real(descriptor)
+        raise OSError(errno.EIO, "Input/output error")
+
+    syncer = Syncer(tmp_path, RARELY_S)
+    for name in ("1", "2"):
+        syncer.begin(opened(tmp_path, name))
+        syncer.written_bytes += 5
+    monkeypatch.setattr(RealDisk, "sync_folder", lambda *_: None)
+    monkeypatch.setattr(os, "close", fail)
+    syncer.sync()
+    syncer.close()
+    monkeypatch.undo()
+    assert calls.seen == ["1", "2"]
     assert syncer.failure is None
 
 

@@ -390,6 +390,23 @@ def test_a_start_without_a_checkpoint_removes_nothing(tmp_path: Path) -> None:
     assert len(files_in(tmp_path)) == 2
 
 
+def test_a_file_that_cannot_be_removed_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    with writing(tmp_path, 6_000, 12_000) as files:
+        for each in reports():
+            files.append([each])
+            files._writer._syncer.sync()
+    assert capsys.readouterr().err == (
+        f"fanout: cannot remove {tmp_path / file_name(1)}: Operation not permitted: "
+        "keep-bytes is exceeded\n"
+    )
+
+
 def test_nothing_is_removed_before_the_newest_file_is_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
