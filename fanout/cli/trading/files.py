@@ -80,7 +80,7 @@ class RunFiles:
         self._writer.append(entries)
 
     def close(self) -> None:
-        """Put the journal on the disk. Nothing is written any more."""
+        """See `JournalWriter`."""
         self._writer.close()
 
 
@@ -102,7 +102,8 @@ def _cut(path: Path) -> None:
 @contextmanager
 def locked(directory: str, settings: JournalSettings | None = None) -> Iterator[RunFiles]:
     """The directory of a run, made if it is not there, for this process alone. Raises
-    `UsageError` if another process has it, and `ConfigError` if it cannot be made."""
+    `UsageError` if another process has it, `ConfigError` if it cannot be made, and `OutputError`
+    at the end if the disk does not take the end of the journal."""
     path = Path(directory)
     try:
         RealDisk().make_folder(os.fspath(path))

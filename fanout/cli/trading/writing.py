@@ -163,12 +163,14 @@ class JournalWriter:
         return ()
 
     def close(self) -> None:
-        """Put the journal on the disk. Nothing is written any more."""
+        """Put the journal on the disk. Nothing is written any more. Raises `OutputError` if the
+        disk does not take it, and nobody knows that yet."""
         self._descriptor = None
         self._syncer.close()
         failure = self._syncer.failure
         if failure is not None and self._failure is None:
-            say(f"the end of {self._path} may not outlive a power cut: {reason(failure)}")
+            why = reason(failure)
+            raise OutputError(f"the end of {self._path} may not outlive a power cut: {why}")
 
 
 def _size(path: Path) -> int:
