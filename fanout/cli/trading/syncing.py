@@ -7,12 +7,15 @@ So there is a whole checkpoint on the disk at any time.
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from fanout.journal.disk import RealDisk
+
+PATIENCE_S: Final = 2.0
+"""How long the last sync may take before people hear of it."""
 
 _DISK: Final = RealDisk()
 
@@ -58,6 +61,7 @@ class Syncer:
     def _run(self) -> None:
         while not self._closing.wait(self._every_s):
             self.sync()
+        self.sync()
 
     def sync(self) -> None:
         """Put on the disk what was written before this call."""
@@ -90,12 +94,15 @@ class Syncer:
         except OSError as error:
             self.unremoved = error  # it is asked for again with the next file
 
-    def close(self) -> None:
-        """Sync for the last time, and close what is open."""
+    def close(self, on_late: Callable[[], None] = lambda: None) -> None:
+        """Sync for the last time, and close what is open. The thread syncs: a signal can end this
+        wait, and no call of a disk that hangs. `on_late` is called once if it takes long."""
         self._closing.set()
         if self._thread is not None:
-            self._thread.join()
-        self.sync()
+            self._thread.join(PATIENCE_S)
+            if self._thread.is_alive():
+                on_late()
+                self._thread.join()
         if self._open is not None:
             with suppress(OSError):
                 os.close(self._open)

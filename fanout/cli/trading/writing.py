@@ -166,11 +166,14 @@ class JournalWriter:
         """Put the journal on the disk. Nothing is written any more. Raises `OutputError` if the
         disk does not take it, and nobody knows that yet."""
         self._descriptor = None
-        self._syncer.close()
+        self._syncer.close(self._say_late)
         failure = self._syncer.failure
         if failure is not None and self._failure is None:
             why = reason(failure)
             raise OutputError(f"the end of {self._path} may not outlive a power cut: {why}")
+
+    def _say_late(self) -> None:
+        say(f"waiting for the disk to take the end of {self._path}: Ctrl-C ends without it")
 
 
 def _size(path: Path) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fanout.cli.outcome import OutputError
+from fanout.cli.trading import syncing, writing
 from fanout.cli.trading.files import locked
 from fanout.cli.trading.syncing import Syncer
 from fanout.journal.disk import RealDisk
@@ -182,6 +183,34 @@ def test_a_run_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, calls: Calls)
                 files.append([ORDER])  # a file for each
             goes_on.set()
     assert len(list(tmp_path.glob("*.jsonl"))) == 5
+
+
+def test_a_disk_that_hangs_at_the_end_of_a_run_is_waited_for_in_words_and_in_the_thread(
+    tmp_path: Path,
+    calls: Calls,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    goes_on = threading.Event()
+    real = writing.say
+
+    def heard(message: str) -> None:
+        real(message)
+        goes_on.set()
+
+    def hang(_: int) -> None:
+        assert threading.current_thread().name == "paper-sync"
+        assert goes_on.wait(30)
+
+    monkeypatch.setattr(syncing, "PATIENCE_S", 0.001)
+    monkeypatch.setattr(writing, "say", heard)
+    with locked(str(tmp_path), JournalSettings(sync_ns=3_600 * 10**9)) as files:
+        files.begin(STARTED)
+        monkeypatch.setattr(os, "fdatasync", hang)
+    path = tmp_path / file_name(1)
+    assert capsys.readouterr().err == (
+        f"fanout: waiting for the disk to take the end of {path}: Ctrl-C ends without it\n"
+    )
 
 
 def test_a_disk_that_loses_what_it_took_ends_the_run(tmp_path: Path, calls: Calls) -> None:
