@@ -354,9 +354,9 @@ def test_a_disk_that_does_not_keep_the_end_of_a_run_is_an_error(
     def fail(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    with pytest.raises(OutputError, match=NO_OUTLIVING), writing(tmp_path) as files:
-        files.append(reports()[:9])
-        monkeypatch.setattr(os, "fdatasync", fail)
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(OutputError, match=NO_OUTLIVING):
+        written(tmp_path, reports()[:9])
     with locked(str(tmp_path)):
         pass  # nobody has it any more
 
