@@ -41,6 +41,8 @@ class JournalWriter:
         """As the newest file has it."""
         self._state = Earlier()
         """What a restart would find."""
+        self._left_ns = 0
+        """The time of the newest report of earlier starts."""
         self._descriptor: int | None = None
         self._path = directory
         self._number = 0
@@ -58,6 +60,7 @@ class JournalWriter:
         first. Raises `OutputError`."""
         started = replace(started, version=VERSION, part=1)
         self._state = Earlier.of([started] if left is None else [started, left])
+        self._left_ns = self._state.newest_ns
         self._failure = None
         files = files_in(self._directory)
         self._number = int(files[-1].stem) if files else 0
@@ -88,8 +91,8 @@ class JournalWriter:
         end = self._bytes
         for report in reports:
             line = encode(report)
-            is_full = end + len(line) > most_bytes or is_new_day(state.newest_ns, report.time_ns)
-            if is_full and self._has_reports:
+            has_ended = end + len(line) > most_bytes or self._is_new_day(report.time_ns)
+            if has_ended and self._has_reports:
                 self._write(lines)
                 self._rotate()
                 lines, end = [], self._bytes
@@ -98,6 +101,11 @@ class JournalWriter:
             state.take(report)
             self._has_reports = True
         self._write(lines)
+
+    def _is_new_day(self, time_ns: int) -> bool:
+        """What a start ends of the one before it has the time of that, and begins no day."""
+        newest_ns = self._state.newest_ns
+        return newest_ns > self._left_ns and is_new_day(newest_ns, time_ns)
 
     def _rotate(self) -> None:
         assert self._started is not None, "it has begun"

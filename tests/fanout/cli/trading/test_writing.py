@@ -158,6 +158,13 @@ def test_a_start_on_a_later_day_begins_one_file(tmp_path: Path) -> None:
     assert [len(each.splitlines()) for each in contents(tmp_path)] == [1 + 1, 2 + 2]
 
 
+def test_what_a_start_ends_of_the_one_before_has_no_file_of_its_own(tmp_path: Path) -> None:
+    """It has the time of that. With the next file figures would count the time between the two."""
+    written(tmp_path, days(1))
+    written(tmp_path, days(1, 1, 30, 31, 50))
+    assert [len(each.splitlines()) for each in contents(tmp_path)] == [1 + 1, 2 + 4, 2 + 1]
+
+
 def test_a_report_before_any_record_ends_no_file(tmp_path: Path) -> None:
     written(tmp_path, [replace(ORDER, symbol="X", time_ns=0), *days(1)])
     assert len(contents(tmp_path)) == 1
