@@ -176,6 +176,7 @@ ALLOWED: dict[str, set[str]] = {
         "fanout.clients.outcomes",
         "fanout.config",
         "fanout.errors",
+        "fanout.journal.disk",
         "fanout.net.addresses",
         "fanout.net.local",
         "fanout.protocol",

@@ -1,11 +1,10 @@
 """A run that goes on after a restart: positions and orders come back from its own reports.
 
 Positions come back to the last digit: they stand in the newest checkpoint, and the fills behind it
-are booked again. An order that was OPEN works
-again with what is left of it. Nobody knows what was traded meanwhile, so all that the first book
-displays at its price is in front of it. One whose cancel was on its way is CANCELLED, and one that
-was not acknowledged is REFUSED. Reports may end anywhere: a model whose report is missing never had
-the order.
+are booked again. An order that was OPEN works again with what is left of it. Nobody knows what was
+traded meanwhile, so all that the first book displays at its price is in front of it. One whose
+cancel was on its way is CANCELLED, and one that was not acknowledged is REFUSED. Reports may end
+anywhere: a model whose report is missing never had the order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the paper exchange behaves: latencies, fees, and the fill models."""
+"""How the paper exchange behaves (latencies, fees, the fill models), and how a journal is kept."""
 
 from __future__ import annotations
 

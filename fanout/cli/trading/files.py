@@ -18,6 +18,7 @@ from typing import Final
 from fanout.cli.outcome import OutputError
 from fanout.cli.trading.writing import JournalWriter
 from fanout.errors import ConfigError, UsageError, shown
+from fanout.journal.disk import RealDisk
 from fanout.protocol.errors import reason
 from fanout.trading.reports import Report
 from fanout.trading.running.checkpoint import Checkpoint
@@ -71,7 +72,9 @@ class RunFiles:
         except JournalError as error:
             raise ConfigError(f"{error}: give another journal directory") from error
         except OSError as error:
-            raise ConfigError(f"cannot read {self.directory}: {reason(error)}") from error
+            raise ConfigError(
+                f"cannot read {error.filename or self.directory}: {reason(error)}"
+            ) from error
 
     def begin(self, started: Started) -> None:
         """Open the file of this start, which goes on with what `earlier` has found. Raises
@@ -83,7 +86,7 @@ class RunFiles:
         self._writer.append(entries)
 
     def close(self) -> None:
-        """Put the journal on the disk. Nothing is written any more."""
+        """See `JournalWriter`."""
         self._writer.close()
 
 
@@ -105,19 +108,16 @@ def _cut(path: Path) -> None:
 @contextmanager
 def locked(directory: str, settings: JournalSettings | None = None) -> Iterator[RunFiles]:
     """The directory of a run, made if it is not there, for this process alone. Raises
-    `UsageError` if another process has it, and `ConfigError` if it cannot be made."""
+    `UsageError` if another process has it, `ConfigError` if it cannot be made, and `OutputError`
+    at the end if the disk does not take the end of the journal."""
     path = Path(directory)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        RealDisk().make_folder(os.fspath(path))
         descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise ConfigError(f"cannot use {path} as a journal: {reason(error)}") from error
     try:
-        if not _lock_soon(descriptor):
-            owner = _text(descriptor) or "?"
-            raise UsageError(f"{path}: process {owner} runs there: end it, or give another journal")
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        _claim(path, descriptor)
         files = RunFiles(path, settings or JournalSettings())
         try:
             yield files
@@ -125,6 +125,19 @@ def locked(directory: str, settings: JournalSettings | None = None) -> Iterator[
             files.close()
     finally:
         os.close(descriptor)
+
+
+def _claim(path: Path, descriptor: int) -> None:
+    """Lock the directory, and leave the number of this process there. Raises as `locked`."""
+    number = f"{os.getpid()}\n".encode()
+    try:
+        if not _lock_soon(descriptor):
+            owner = _text(descriptor) or "?"
+            raise UsageError(f"{path}: process {owner} runs there: end it, or give another journal")
+        os.pwrite(descriptor, number, 0)
+        os.ftruncate(descriptor, len(number))
+    except OSError as error:
+        raise ConfigError(f"cannot use {path} as a journal: {reason(error)}") from error
 
 
 def _lock_soon(descriptor: int) -> bool:
@@ -184,6 +197,8 @@ def ask(path: Path, words: str) -> None:
         aside.write_text(f"{words}\n")
         os.replace(aside, path)
     except OSError as error:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         with suppress(OSError):
             path.touch()  # a full disk often has room for a name
             return

@@ -83,8 +83,8 @@ def reset_run(directory: Path, who: str) -> str:
 def _reset_kept(directory: Path, who: str) -> str:
     """Reset the switch of a run that is not running. A kill that no start has seen yet is a file
     alone."""
-    was_there = _is_taken_away(directory)
     said = _kept(directory, lambda floor: floor.reset(who))
+    was_there = _is_taken_away(directory)  # now: where the disk is full, the switch stays pulled
     if any(isinstance(each, KillReport) and each.state == KillState.ARMED for each in said):
         return f"armed again by {who}; no process runs there"
     if not was_there:

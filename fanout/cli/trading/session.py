@@ -12,7 +12,7 @@ from fanout.analytics.consumer.merge import Merged
 from fanout.analytics.errors import AnalyticsError
 from fanout.cli.outcome import OutputError, say
 from fanout.cli.trading.calibrations import with_calibrations
-from fanout.cli.trading.files import KILL, RunFiles
+from fanout.cli.trading.files import KILL, RunFiles, ask
 from fanout.errors import ConfigError
 from fanout.protocol.constants import DataKinds
 from fanout.protocol.instrument import Instrument
@@ -145,9 +145,9 @@ class Session:
         assert self.floor is not None, "it has reported"
         self.floor.pull(KillCause.FILE, FULL)
         try:
-            (self._files.directory / KILL).write_text(f"{FULL}\n")
-        except OSError as error:
-            say(f"cannot leave {KILL} behind: {error}")
+            ask(self._files.directory / KILL, FULL)
+        except OutputError as error:
+            say(f"{error}: the next start trades unless that file is there")
 
     # The beginning.
 

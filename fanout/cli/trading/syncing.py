@@ -7,8 +7,17 @@ So there is a whole checkpoint on the disk at any time.
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+from fanout.journal.disk import RealDisk
+
+PATIENCE_S: Final = 2.0
+"""How long the last sync may take before people hear of it."""
+
+_DISK: Final = RealDisk()
 
 
 class Syncer:
@@ -20,6 +29,8 @@ class Syncer:
         """How much was written so far. The writer counts it."""
         self.failure: OSError | None = None
         """Why the disk did not take what was written before, None if it did."""
+        self.unremoved: OSError | None = None
+        """Why the newest file that could not be removed is there still."""
         self._directory = directory
         self._every_s = every_s
         self._turn = threading.Lock()
@@ -50,6 +61,7 @@ class Syncer:
     def _run(self) -> None:
         while not self._closing.wait(self._every_s):
             self.sync()
+        self.sync()
 
     def sync(self) -> None:
         """Put on the disk what was written before this call."""
@@ -65,37 +77,33 @@ class Syncer:
                 os.fdatasync(newest)
                 self._synced_bytes = written_bytes
             if is_new:
-                _sync_names(self._directory)
+                _DISK.sync_folder(os.fspath(self._directory))
         except OSError as error:
             self.failure = error
         else:
             for path in surplus:
-                _remove(path)
+                self._remove(path)
         finally:
             for each in ended:
-                os.close(each)
+                with suppress(OSError):  # the disk has it, or the failure is known
+                    os.close(each)
 
-    def close(self) -> None:
-        """Sync for the last time, and close what is open."""
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            self.unremoved = error  # it is asked for again with the next file
+
+    def close(self, on_late: Callable[[], None] = lambda: None) -> None:
+        """Sync for the last time, and close what is open. The thread syncs: a signal can end this
+        wait, and no call of a disk that hangs. `on_late` is called once if it takes long."""
         self._closing.set()
         if self._thread is not None:
-            self._thread.join()
-        self.sync()
+            self._thread.join(PATIENCE_S)
+            if self._thread.is_alive():
+                on_late()
+                self._thread.join()
         if self._open is not None:
-            os.close(self._open)
+            with suppress(OSError):
+                os.close(self._open)
             self._open = None
-
-
-def _sync_names(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink()
-    except OSError:
-        return  # it is asked for again with the next file

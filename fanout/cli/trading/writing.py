@@ -41,6 +41,8 @@ class JournalWriter:
         """As the newest file has it."""
         self._state = Earlier()
         """What a restart would find."""
+        self._left_ns = 0
+        """The time of the newest report of earlier starts."""
         self._descriptor: int | None = None
         self._path = directory
         self._number = 0
@@ -50,18 +52,23 @@ class JournalWriter:
         self._has_reports = self._has_checkpoint = False
         """Of the file that is open."""
         self._failure: OSError | None = None
+        self._is_said = False
+        """Whether a file that cannot be removed was said to be there."""
 
     def begin(self, started: Started, left: Checkpoint | None) -> None:
         """Open the first file of a start. `left` is what earlier starts have left, None before the
         first. Raises `OutputError`."""
         started = replace(started, version=VERSION, part=1)
         self._state = Earlier.of([started] if left is None else [started, left])
+        self._left_ns = self._state.newest_ns
         self._failure = None
         files = files_in(self._directory)
         self._number = int(files[-1].stem) if files else 0
         try:
+            if files:  # its process may have been killed before the disk had all of it
+                self._syncer.begin(os.open(files[-1], os.O_RDONLY | os.O_CLOEXEC))
             self._open(started, left)
-            self._syncer.remove(self._surplus())
+            self._remove_surplus()
         except OSError as error:
             raise self._failed(error) from error
 
@@ -84,8 +91,8 @@ class JournalWriter:
         end = self._bytes
         for report in reports:
             line = encode(report)
-            is_full = end + len(line) > most_bytes or is_new_day(state.newest_ns, report.time_ns)
-            if is_full and self._has_reports:
+            has_ended = end + len(line) > most_bytes or self._is_new_day(report.time_ns)
+            if has_ended and self._has_reports:
                 self._write(lines)
                 self._rotate()
                 lines, end = [], self._bytes
@@ -95,11 +102,16 @@ class JournalWriter:
             self._has_reports = True
         self._write(lines)
 
+    def _is_new_day(self, time_ns: int) -> bool:
+        """What a start ends of the one before it has the time of that, and begins no day."""
+        newest_ns = self._state.newest_ns
+        return newest_ns > self._left_ns and is_new_day(newest_ns, time_ns)
+
     def _rotate(self) -> None:
         assert self._started is not None, "it has begun"
         started = replace(self._started, part=self._started.part + 1)
         self._open(started, self._state.checkpoint())
-        self._syncer.remove(self._surplus())
+        self._remove_surplus()
 
     def _open(self, started: Started, left: Checkpoint | None) -> None:
         """Begin the next file. There is none without its whole head."""
@@ -137,6 +149,13 @@ class JournalWriter:
         self._failure = error
         return OutputError(f"cannot write {self._path}: {reason(error)}")
 
+    def _remove_surplus(self) -> None:
+        self._syncer.remove(self._surplus())
+        stuck = self._syncer.unremoved
+        if stuck is not None and not self._is_said:
+            self._is_said = True
+            say(f"cannot remove {stuck.filename}: {reason(stuck)}: keep-bytes is exceeded")
+
     def _surplus(self) -> Sequence[Path]:
         """The oldest files beyond `keep_bytes`, with room for the newest one to grow. None of those
         that a restart needs."""
@@ -152,12 +171,17 @@ class JournalWriter:
         return ()
 
     def close(self) -> None:
-        """Put the journal on the disk. Nothing is written any more."""
+        """Put the journal on the disk. Nothing is written any more. Raises `OutputError` if the
+        disk does not take it, and nobody knows that yet."""
         self._descriptor = None
-        self._syncer.close()
+        self._syncer.close(self._say_late)
         failure = self._syncer.failure
         if failure is not None and self._failure is None:
-            say(f"the end of {self._path} may not outlive a power cut: {reason(failure)}")
+            why = reason(failure)
+            raise OutputError(f"the end of {self._path} may not outlive a power cut: {why}")
+
+    def _say_late(self) -> None:
+        say(f"waiting for the disk to take the end of {self._path}: Ctrl-C ends without it")
 
 
 def _size(path: Path) -> int:

@@ -282,15 +282,16 @@ class RunSummary:
                 known.start(self._newest_ns)
 
     def _go_on(self, checkpoint: Checkpoint) -> None:
-        """Begin with a checkpoint unless the files before it are there, all of them."""
+        """Begin with a checkpoint unless the files before it are there, all of them, or nothing was
+        reported in them."""
         assert self._started is not None, "its line is the first"
-        is_first = self._files == 1
+        begins = self._files == 1 and checkpoint.time_ns > 0
         self._newest_ns = max(self._newest_ns, checkpoint.time_ns)
         for record in checkpoint.symbols:
             known = self._symbols.get(record.symbol)
             if known is None:
                 raise _untraded(record.symbol)
-            if is_first or not known.follows(record):
+            if begins or not known.follows(record):
                 self._symbols[record.symbol] = opened = SymbolSummary(
                     self._started.venue, known.instrument, record, opened_ns=checkpoint.time_ns
                 )

@@ -144,12 +144,17 @@ def reports_of(path: str | Path) -> Iterator[Entry]:
 
 def needed_files(directory: str | Path) -> list[Path]:
     """The files that a restart needs, oldest first: the newest one that begins with a whole
-    checkpoint, and those behind it. Without a checkpoint they are all needed. Raises as
-    `reports_of`."""
+    checkpoint, and those behind it. Without a checkpoint they are all needed, from the first of the
+    run on. Raises as `reports_of`, and where a file is missing."""
     files = files_in(directory)
-    for at in range(len(files) - 1, 0, -1):
+    for at in range(len(files) - 1, -1, -1):
         if any(isinstance(each, Checkpoint) for each in islice(_entries_in(files[at]), 2)):
             return files[at:]
+    if files and files[0].name != file_name(1):
+        raise JournalError(
+            f"{files[0]}: neither this file nor a later one has a whole checkpoint, and the files "
+            "before it are gone"
+        )
     return files
 
 

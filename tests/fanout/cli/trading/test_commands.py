@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from fanout.cli import trading
-from fanout.trading import config
+from fanout.trading.running import config
 
 
 def test_no_command_of_fanout_waits_for_the_imports_of_trading() -> None:

@@ -9,6 +9,8 @@ import pytest
 from fanout.cli.outcome import OutputError
 from fanout.cli.trading import files
 from fanout.cli.trading.files import ask, locked, owner_of, take_away, words_in
+from fanout.cli.trading.report import _figures
+from fanout.cli.trading.standings import earlier_in
 from fanout.errors import ConfigError, UsageError
 from fanout.trading.running.earlier import Earlier
 from fanout.trading.running.journal import encode, file_name, reports_of
@@ -93,6 +95,17 @@ def test_a_damaged_journal_is_refused_and_not_changed(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / file_name(1)
+    path.mkdir()
+    words = rf"^cannot read {path}: Is a directory$"
+    with locked(str(tmp_path)) as run, pytest.raises(ConfigError, match=words):
+        run.earlier()
+    for read in (earlier_in, _figures):
+        with pytest.raises(ConfigError, match=words):
+            read(tmp_path)
+
+
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
@@ -100,6 +113,24 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         locked(str(tmp_path / "file" / "x")),
     ):
         pass
+
+
+def test_a_directory_on_a_full_disk_is_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "lock").write_text("123456789\n")
+    monkeypatch.setattr(os, "pwrite", full)
+    with (
+        pytest.raises(ConfigError, match=rf"cannot use {tmp_path} as a journal: No space left"),
+        locked(str(tmp_path)),
+    ):
+        pass
+    monkeypatch.undo()
+    with locked(str(tmp_path)):
+        assert owner_of(tmp_path) == str(os.getpid())
 
 
 def test_a_full_disk_takes_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,3 +189,16 @@ def test_a_directory_in_the_place_of_the_file_asks_as_well(tmp_path: Path) -> No
 def test_a_question_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot write"):
         ask(tmp_path / "no" / "kill", "why")
+
+
+def test_a_question_has_a_name_though_the_disk_has_no_room_for_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "write_text", no_room)
+    ask(tmp_path / "kill", "why")
+    assert os.listdir(tmp_path) == ["kill"]
+
+
+def no_room(path: Path, _: str) -> int:
+    path.touch()
+    raise OSError(28, "No space left on device")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from fanout.cli.outcome import OutputError
 from fanout.cli.trading import killing
 from fanout.cli.trading.files import RunFiles
 from fanout.errors import UsageError
@@ -510,6 +511,21 @@ def test_a_kill_file_that_no_start_has_seen_is_reset_as_well(place: Path, market
     )
     assert not (place / "run" / "kill").exists()
     assert at_once("paper", "status", str(place / "run")).stderr == ""
+
+
+def test_a_reset_that_cannot_be_written_leaves_the_kill_file(
+    place: Path, market: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replayed(place, market)
+    assert at_once("paper", "kill", str(place / "run")).returncode == 0
+    (place / "run" / "kill").touch()
+
+    def full(*_: object) -> None:
+        raise OutputError("cannot write: No space left on device")
+
+    monkeypatch.setattr(RunFiles, "begin", full)
+    assert at_once("paper", "reset", str(place / "run"), "--who", "eve").returncode == 1
+    assert (place / "run" / "kill").exists()
 
 
 def test_nothing_is_reset_that_was_not_pulled(place: Path, market: str) -> None:

@@ -23,6 +23,7 @@ from fanout.trading.running.checkpoint import Checkpoint
 from fanout.trading.running.config import PaperConfig, parse_paper
 from fanout.trading.running.journal import Entry, Started, files_in, reports_of
 from fanout.trading.settings import JournalSettings
+from tests.fanout.cli.trading.test_files import no_room
 from tests.fanout.trading.running.test_floor import walk
 from tests.fanout.trading.world import X
 
@@ -293,7 +294,7 @@ def test_a_reset_while_orders_are_open_is_refused(
 
 
 def test_a_full_disk_cancels_everything_and_ends_the_run(
-    run: RunFiles, monkeypatch: pytest.MonkeyPatch
+    run: RunFiles, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(descriptor: int, data: bytes) -> int:
         raise OSError(28, "No space left on device")
@@ -304,9 +305,11 @@ def test_a_full_disk_cancels_everything_and_ends_the_run(
     one.take(merged(0, records[:40]))
     before = list(reports_of(run.directory))
     monkeypatch.setattr(files.os, "write", full)
+    monkeypatch.setattr(Path, "write_text", no_room)
     with pytest.raises(OutputError, match=r"No space left.* every order is cancelled"):
         one.take(merged(0, records[40:]))
     monkeypatch.undo()
+    assert not capsys.readouterr().err  # the kill file is there
 
     assert one.floor is not None
     assert not one.floor.is_any_armed

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from fanout.cli.outcome import OutputError
+from fanout.cli.trading import syncing, writing
 from fanout.cli.trading.files import locked
 from fanout.cli.trading.syncing import Syncer
+from fanout.journal.disk import RealDisk
+from fanout.trading.running.journal import encode, file_name
 from fanout.trading.settings import JournalSettings
 from tests.fanout.trading.running.test_journal import ORDER, STARTED
 
@@ -82,6 +85,23 @@ def test_what_is_on_the_disk_is_not_synced_again(tmp_path: Path, calls: Calls) -
     assert calls.seen == ["1", tmp_path.name, "1"]
 
 
+def test_a_new_directory_outlives_a_power_cut(tmp_path: Path, calls: Calls) -> None:
+    """Its name, and those of the ones above it that were missing too."""
+    for _ in range(2):
+        with locked(str(tmp_path / "runs" / "btc")):
+            assert set(calls.seen) == {tmp_path.name, "runs"}
+
+
+def test_what_a_killed_process_has_written_is_synced_before_the_next_start(
+    tmp_path: Path, calls: Calls
+) -> None:
+    (tmp_path / file_name(1)).write_bytes(encode(STARTED) + encode(ORDER))
+    with locked(str(tmp_path), JournalSettings(sync_ns=3_600 * 10**9)) as files:
+        files.earlier()
+        files.begin(STARTED)
+    assert calls.seen == [file_name(1), file_name(2), tmp_path.name]
+
+
 @pytest.mark.parametrize("failing", ["1", "2", "folder"])
 def test_a_failure_is_kept_and_nothing_is_removed(
     tmp_path: Path, calls: Calls, failing: str
@@ -108,6 +128,31 @@ def test_a_file_that_is_gone_or_cannot_be_removed_is_no_failure(
     syncer.begin(opened(tmp_path, "1"))
     syncer.remove([tmp_path / "gone", tmp_path / "folder"])
     syncer.close()
+    assert syncer.failure is None
+    assert syncer.unremoved is not None
+    assert syncer.unremoved.filename == str(tmp_path / "folder")
+
+
+def test_a_close_that_fails_behind_a_sync_loses_nothing(
+    tmp_path: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS. The thread would end with a traceback, and sync nothing any more."""
+    real = os.close
+
+    def fail(descriptor: int) -> None:
+        real(descriptor)
+        raise OSError(errno.EIO, "Input/output error")
+
+    syncer = Syncer(tmp_path, RARELY_S)
+    for name in ("1", "2"):
+        syncer.begin(opened(tmp_path, name))
+        syncer.written_bytes += 5
+    monkeypatch.setattr(RealDisk, "sync_folder", lambda *_: None)
+    monkeypatch.setattr(os, "close", fail)
+    syncer.sync()
+    syncer.close()
+    monkeypatch.undo()
+    assert calls.seen == ["1", "2"]
     assert syncer.failure is None
 
 
@@ -138,6 +183,34 @@ def test_a_run_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, calls: Calls)
                 files.append([ORDER])  # a file for each
             goes_on.set()
     assert len(list(tmp_path.glob("*.jsonl"))) == 5
+
+
+def test_a_disk_that_hangs_at_the_end_of_a_run_is_waited_for_in_words_and_in_the_thread(
+    tmp_path: Path,
+    calls: Calls,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    goes_on = threading.Event()
+    real = writing.say
+
+    def heard(message: str) -> None:
+        real(message)
+        goes_on.set()
+
+    def hang(_: int) -> None:
+        assert threading.current_thread().name == "paper-sync"
+        assert goes_on.wait(30)
+
+    monkeypatch.setattr(syncing, "PATIENCE_S", 0.001)
+    monkeypatch.setattr(writing, "say", heard)
+    with locked(str(tmp_path), JournalSettings(sync_ns=3_600 * 10**9)) as files:
+        files.begin(STARTED)
+        monkeypatch.setattr(os, "fdatasync", hang)
+    path = tmp_path / file_name(1)
+    assert capsys.readouterr().err == (
+        f"fanout: waiting for the disk to take the end of {path}: Ctrl-C ends without it\n"
+    )
 
 
 def test_a_disk_that_loses_what_it_took_ends_the_run(tmp_path: Path, calls: Calls) -> None:

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from fanout.cli.outcome import OutputError
 from fanout.cli.trading.files import RunFiles, locked
 from fanout.errors import ConfigError
-from fanout.trading import journal
 from fanout.trading.reports import Report
+from fanout.trading.running import journal
 from fanout.trading.running.checkpoint import Checkpoint
 from fanout.trading.running.earlier import Earlier
 from fanout.trading.running.journal import (
@@ -158,6 +158,13 @@ def test_a_start_on_a_later_day_begins_one_file(tmp_path: Path) -> None:
     assert [len(each.splitlines()) for each in contents(tmp_path)] == [1 + 1, 2 + 2]
 
 
+def test_what_a_start_ends_of_the_one_before_has_no_file_of_its_own(tmp_path: Path) -> None:
+    """It has the time of that. With the next file figures would count the time between the two."""
+    written(tmp_path, days(1))
+    written(tmp_path, days(1, 1, 30, 31, 50))
+    assert [len(each.splitlines()) for each in contents(tmp_path)] == [1 + 1, 2 + 4, 2 + 1]
+
+
 def test_a_report_before_any_record_ends_no_file(tmp_path: Path) -> None:
     written(tmp_path, [replace(ORDER, symbol="X", time_ns=0), *days(1)])
     assert len(contents(tmp_path)) == 1
@@ -225,6 +232,24 @@ def test_a_run_goes_on_behind_a_file_whose_checkpoint_was_cut_off(tmp_path: Path
     assert newest.read_bytes() == started
     assert needed_files(tmp_path) == files_in(tmp_path)[-1:]
     assert left_in(tmp_path) == left_by(reports())
+
+
+def test_a_run_without_its_first_files_is_refused_where_no_checkpoint_is_left(
+    tmp_path: Path,
+) -> None:
+    """It would go on without its positions."""
+    written(tmp_path, reports()[:60], 8_000)
+    *older, newest = files_in(tmp_path)
+    data = newest.read_bytes()
+    for path in older:
+        path.unlink()
+    assert left_in(tmp_path) == left_by(reports()[:60])
+    started, checkpoint, *_ = data.splitlines(keepends=True)
+    for torn in (started + checkpoint[:-1], started, started[:-1], b""):
+        newest.write_bytes(torn)
+        with pytest.raises(ConfigError, match=rf"{newest.name}: neither .* are gone: give another"):
+            left_in(tmp_path)
+        assert newest.read_bytes() == torn
 
 
 def test_a_start_goes_on_with_a_checkpoint_of_its_own(tmp_path: Path) -> None:
@@ -327,16 +352,20 @@ def test_a_file_that_cannot_be_made_ends_the_run_with_the_one_before_whole(
     assert left_in(tmp_path) == left_by(only_reports(tmp_path))  # type: ignore[arg-type]
 
 
-def test_a_disk_that_does_not_keep_what_it_took_ends_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+NO_OUTLIVING = "may not outlive a power cut: Input/output error"
+
+
+def test_a_disk_that_does_not_keep_the_end_of_a_run_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    with writing(tmp_path) as files:
-        files.append(reports()[:9])
-        monkeypatch.setattr(os, "fdatasync", fail)
-    assert "may not outlive a power cut: Input/output error" in capsys.readouterr().err
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(OutputError, match=NO_OUTLIVING):
+        written(tmp_path, reports()[:9])
+    with locked(str(tmp_path)):
+        pass  # nobody has it any more
 
 
 # Which files are removed.
@@ -372,6 +401,23 @@ def test_a_start_without_a_checkpoint_removes_nothing(tmp_path: Path) -> None:
     assert len(files_in(tmp_path)) == 2
 
 
+def test_a_file_that_cannot_be_removed_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    with writing(tmp_path, 6_000, 12_000) as files:
+        for each in reports():
+            files.append([each])
+            files._writer._syncer.sync()
+    assert capsys.readouterr().err == (
+        f"fanout: cannot remove {tmp_path / file_name(1)}: Operation not permitted: "
+        "keep-bytes is exceeded\n"
+    )
+
+
 def test_nothing_is_removed_before_the_newest_file_is_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,5 +425,6 @@ def test_nothing_is_removed_before_the_newest_file_is_on_the_disk(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fdatasync", fail)
-    written(tmp_path, reports(), 6_000, 12_000)
+    with pytest.raises(OutputError, match=NO_OUTLIVING):
+        written(tmp_path, reports(), 6_000, 12_000)
     assert files_in(tmp_path)[0].name == file_name(1)

@@ -18,7 +18,7 @@ from fanout.trading.reports import Mark, Report
 from fanout.trading.running.earlier import Earlier
 from fanout.trading.running.journal import Started
 from fanout.trading.strategies.basic import Basic
-from tests.fanout.trading.runs import Run, S
+from tests.fanout.trading.runs import START_NS, Run, S
 from tests.fanout.trading.test_risk import OFF
 from tests.fanout.trading.world import BUY, PROBABILISTIC, SELL, World, X
 
@@ -301,6 +301,12 @@ def test_without_the_oldest_files_the_other_figures_are_of_what_is_there() -> No
 def test_figures_say_from_when_on_they_are_though_nothing_was_filled_before() -> None:
     run = Run().mark(99, 101, 0).next_file().mark(98, 100, 1_000).forget(1)
     assert run.of_symbol().opened_ns == run.ns - S
+
+
+def test_figures_begin_with_the_run_where_the_files_that_are_gone_had_no_report() -> None:
+    run = Run().next_file(is_start=True).mark(99, 101, ms=0).forget(1)
+    figures = run.of_symbol()
+    assert (figures.opened_ns, figures.starts, figures.first_ns) == (None, 1, START_NS)
 
 
 def test_an_order_that_is_acknowledged_while_it_is_cancelled_counts_once() -> None:
