@@ -68,7 +68,9 @@ class RunFiles:
         except JournalError as error:
             raise ConfigError(f"{error}: give another journal directory") from error
         except OSError as error:
-            raise ConfigError(f"cannot read {self.directory}: {reason(error)}") from error
+            raise ConfigError(
+                f"cannot read {error.filename or self.directory}: {reason(error)}"
+            ) from error
 
     def begin(self, started: Started) -> None:
         """Open the file of this start, which goes on with what `earlier` has found. Raises

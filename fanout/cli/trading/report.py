@@ -94,7 +94,7 @@ def _figures(directory: Path) -> "RunFigures":
     except TradingError as error:
         raise ConfigError(_placed(directory, str(error))) from error
     except OSError as error:
-        raise ConfigError(f"cannot read {directory}: {reason(error)}") from error
+        raise ConfigError(f"cannot read {error.filename or directory}: {reason(error)}") from error
     if not any(each.last_ns for each in figures.symbols):
         raise ConfigError(f"{directory}: the run has reported nothing yet")
     return figures

@@ -75,7 +75,7 @@ def earlier_in(directory: Path) -> Earlier:
     except TradingError as error:
         raise ConfigError(str(error)) from error
     except OSError as error:
-        raise ConfigError(f"cannot read {directory}: {reason(error)}") from error
+        raise ConfigError(f"cannot read {error.filename or directory}: {reason(error)}") from error
     if earlier.started is None:
         raise UsageError(f"{directory} has no run on paper: nothing has been started there")
     return earlier

@@ -8,6 +8,8 @@ import pytest
 from fanout.cli.outcome import OutputError
 from fanout.cli.trading import files
 from fanout.cli.trading.files import ask, locked, owner_of, take_away, words_in
+from fanout.cli.trading.report import _figures
+from fanout.cli.trading.standings import earlier_in
 from fanout.errors import ConfigError, UsageError
 from fanout.trading.earlier import Earlier
 from fanout.trading.journal import encode, file_name, reports_of
@@ -76,6 +78,17 @@ def test_a_damaged_journal_is_refused_and_not_changed(tmp_path: Path) -> None:
         run.earlier()
 
     assert path.read_bytes() == before
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / file_name(1)
+    path.mkdir()
+    words = rf"^cannot read {path}: Is a directory$"
+    with locked(str(tmp_path)) as run, pytest.raises(ConfigError, match=words):
+        run.earlier()
+    for read in (earlier_in, _figures):
+        with pytest.raises(ConfigError, match=words):
+            read(tmp_path)
 
 
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

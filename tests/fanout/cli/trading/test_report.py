@@ -285,7 +285,7 @@ def test_a_journal_that_cannot_be_read_is_told_of(journal: Path) -> None:
     (journal / file_name(1)).mkdir()
     done = at_once("paper", "report", str(journal))
     assert done.returncode == 78
-    assert f"cannot read {journal}: Is a directory" in done.stderr
+    assert f"cannot read {journal / file_name(1)}: Is a directory" in done.stderr
 
 
 def test_a_folder_that_may_not_be_looked_into_is_told_of(
