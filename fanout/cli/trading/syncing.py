@@ -49,8 +49,9 @@ class Syncer:
                 self._ended.append(self._open)
             self._open, self._is_new = descriptor, True
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="paper-sync", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="paper-sync", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def remove(self, surplus: Sequence[Path]) -> None:
         """Remove files once the newest one is on the disk. One that cannot be removed stays."""
@@ -98,7 +99,9 @@ class Syncer:
         """Sync for the last time, and close what is open. The thread syncs: a signal can end this
         wait, and no call of a disk that hangs. `on_late` is called once if it takes long."""
         self._closing.set()
-        if self._thread is not None:
+        if self._thread is None:
+            self.sync()
+        else:
             self._thread.join(PATIENCE_S)
             if self._thread.is_alive():
                 on_late()

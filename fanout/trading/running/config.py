@@ -47,6 +47,7 @@ from typing import Any, Final
 import msgspec
 
 from fanout.analytics.consumer.config import BATCH_RECORDS, MAX_RECORDS, QUEUE_RECORDS, WAIT_NS
+from fanout.analytics.consumer.sizes import size_text
 from fanout.analytics.consumer.tables import Table
 from fanout.protocol.constants import MAX_SYMBOL_BYTES
 from fanout.trading.errors import LimitsError
@@ -60,7 +61,12 @@ MAX_SYMBOLS: Final = 64
 """Limit of the symbols of a run. A desk takes some 10 us for each of its records."""
 
 MIN_SEGMENT_BYTES: Final = 1024 * 1024
-"""Limit of a file of the journal. One has to hold the settings and a checkpoint of all symbols."""
+"""Limit of a file of the journal."""
+
+SYMBOL_BYTES: Final = 64 * 1024
+"""What a file has for each symbol at least. The checkpoint with which it begins takes some 20 KiB
+of that where 100 orders work, the most that a strategy may quote. A head that leaves no room for
+reports would be written with each of them."""
 
 MAX_BYTES: Final = 2**50
 
@@ -194,6 +200,7 @@ def paper_of(
         top.has(name)
     top.close()
     _require_consistent(config)
+    _require_room(config)
     return config
 
 
@@ -467,6 +474,16 @@ def _kept(table: Table) -> JournalSettings:
         keep_bytes=keep_bytes,
         sync_ns=table.duration("sync", default.sync_ns, least_ns=MIN_SYNC_NS),
     )
+
+
+def _require_room(config: PaperConfig) -> None:
+    """Raises `LimitsError` where a file of the journal would be too short for all symbols."""
+    size, least = config.system.kept.segment_bytes, SYMBOL_BYTES * len(config.symbols)
+    if size < least:
+        raise LimitsError(
+            f"{config.source}: system.segment-bytes = {size_text(size)!r}: at least "
+            f"{size_text(least)} for {len(config.symbols)} symbols"
+        )
 
 
 def _require_consistent(config: PaperConfig) -> None:

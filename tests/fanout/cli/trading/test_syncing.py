@@ -229,3 +229,16 @@ def test_a_disk_that_loses_what_it_took_ends_the_run(tmp_path: Path, calls: Call
 def test_a_journal_that_was_never_begun_is_closed(tmp_path: Path, calls: Calls) -> None:
     Syncer(tmp_path, RARELY_S).close()
     assert calls.seen == []
+
+
+def test_a_machine_without_room_for_a_thread_is_told_of_as_such(
+    tmp_path: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`fanout.cli.memory` knows the words, and has one line for them."""
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(RuntimeError, match="can't start new thread"), locked(str(tmp_path)) as run:
+        run.begin(STARTED)

@@ -8,14 +8,17 @@ from msgspec.structs import replace
 
 from fanout.trading.exchange.own_order import MODELS
 from fanout.trading.kill import KillCause, KillState
+from fanout.trading.orders import OrderEvent, OrderState, OrderType, TimeInForce
 from fanout.trading.paper import PaperExchange
 from fanout.trading.position import Position, PositionRecord
-from fanout.trading.reports import AccountReport, KillReport, Report
+from fanout.trading.reports import AccountReport, KillReport, OrderReport, Report
 from fanout.trading.running.checkpoint import Checkpoint, SymbolRecord
+from fanout.trading.running.config import SYMBOL_BYTES
 from fanout.trading.running.earlier import Earlier
 from fanout.trading.running.floor import Floor
 from fanout.trading.running.journal import Entry, JournalError, decode, encode, entries
 from fanout.trading.running.standing import standing_of
+from fanout.trading.strategies.sane import MAX_QUOTES
 from tests.fanout.trading.running.test_floor import (
     SETTINGS,
     STARTED,
@@ -27,7 +30,7 @@ from tests.fanout.trading.running.test_floor import (
 )
 from tests.fanout.trading.test_properties import STEPS, WORLDS, Step
 from tests.fanout.trading.test_restart import money_of_run
-from tests.fanout.trading.world import BUY, PROBABILISTIC, SELL, World, X
+from tests.fanout.trading.world import BUY, CONSERVATIVE, PROBABILISTIC, SELL, World, X
 
 
 def through_a_file(earlier: Earlier) -> list[Entry]:
@@ -114,6 +117,26 @@ def test_amounts_beyond_64_bits_come_back() -> None:
     record = SymbolRecord(symbol="X", last_id=1, time_ns=2, positions=(big, PositionRecord()))
     line = encode(Checkpoint(time_ns=2, symbols=(record,)))
     assert decode(line) == Checkpoint(time_ns=2, symbols=(record,))
+
+
+def test_many_orders_take_less_than_half_of_what_a_file_has_for_a_symbol() -> None:
+    """Of real sizes: as many as the most quotes of a strategy on both sides, none at one price."""
+    order = OrderReport(
+        time_ns=2**60,
+        order_id=10**6,
+        model=CONSERVATIVE,
+        event=OrderEvent.SEND,
+        state=OrderState.SENT,
+        symbol="X",
+        side=BUY,
+        price=2**50,
+        order_type=OrderType.POST_ONLY,
+        time_in_force=TimeInForce.GTC,
+        quantity=2**50,
+        remaining=2**50,
+    )
+    said = [replace(order, order_id=order.order_id + each) for each in range(2 * MAX_QUOTES)]
+    assert len(encode(Earlier.of([STARTED, *said]).checkpoint())) < SYMBOL_BYTES / 2
 
 
 def test_a_later_file_takes_the_place_of_what_was_read_before() -> None:

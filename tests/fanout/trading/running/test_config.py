@@ -178,6 +178,15 @@ def test_the_journal_is_kept_as_the_file_says() -> None:
     assert none == JournalSettings()
 
 
+def test_a_file_of_the_journal_has_room_for_a_checkpoint_of_all_symbols() -> None:
+    said = FILE + '[system]\nsegment-bytes = "1MiB"\n'
+    names = ",".join(f"X{number}" for number in range(17))
+    words = "segment-bytes = '1MiB': at least 1088KiB for 17 symbols"
+    with pytest.raises(TradingError, match=words):
+        parsed(said, TRADING_SYMBOL=names)
+    assert len(parsed(said, TRADING_SYMBOL=names.removesuffix(",X16")).symbols) == 16
+
+
 def changed(old: str, new: str) -> str:
     assert old in FILE
     return FILE.replace(old, new)
