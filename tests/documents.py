@@ -97,8 +97,10 @@ class Newcomer:
             address = "" if "[[input]]" in text else self._renamed("tcp://127.0.0.1:9000")
             consumer = f"fanout analytics run --config consumer --limit 1 {address}"
             self._watch(text, ["bash", "-c", consumer])
-        elif "[strategy]" in text:
-            (self._home / "paper.toml").write_text(text)
+        elif "[strategy]" in text or "[system]" in text:
+            paper = self._home / "paper.toml"
+            # The one has all that a run needs, the other belongs to the one before it.
+            paper.write_text(text if "[strategy]" in text else paper.read_text() + text)
             self._watch(text, ["bash", "-c", "fanout paper run || test $? = 2"])  # no input
         elif block.kind == "toml":
             (self._home / "block.toml").write_text(text)

@@ -26,21 +26,22 @@ from tests.bench.report import Row
 
 CLIENTS: Final = 10
 EVERY_S: Final = 0.05
-STAY_S: Final = 0.2
 SETTLE_S: Final = 0.3
 
 
 class Dose(msgspec.Struct, frozen=True, kw_only=True):
-    """How many symbols, for how long, and how much of the recordings is read for it."""
+    """How many symbols, for how long, how long a joiner stays, and how much of the recordings is
+    read for it."""
 
     symbols: int = 50
     seconds: float = 120.0
     turn_s: float = 2.0
+    stay_s: float = 0.2
     reach_s: float = RECORDED_S
 
 
 WHOLE: Final = Dose()
-SMALL: Final = Dose(symbols=6, seconds=1.6, turn_s=0.8, reach_s=6.0)
+SMALL: Final = Dose(symbols=6, seconds=1.6, turn_s=0.8, stay_s=0.6, reach_s=6.0)
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -64,7 +65,7 @@ def measured(market: Market, dose: Dose) -> Found:
     """Raises `ValueError` if a joiner did not get all books."""
     with TemporaryDirectory() as name:
         path = Path(name, "joined")
-        joins = [int(each * NS_PER_S) for each in (EVERY_S, STAY_S, dose.turn_s)]
+        joins = [int(each * NS_PER_S) for each in (EVERY_S, dose.stay_s, dose.turn_s)]
         played = run_of(market, (BOOK,), CLIENTS, *joins, path)
         bytes_each = np.fromfile(path, dtype=np.uint64)
     ages, at_ns = ages_ns(market, played, CLIENTS), due_ns(market)

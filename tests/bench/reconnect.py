@@ -153,4 +153,6 @@ def reconnected(dose: Dose, simulator: Simulator, reader: Reader, service: Servi
         service.require_patience(f"{reader.known} of {dose.symbols} books are known again")
         time.sleep(LOOK_S)
     seconds = time.monotonic() - began_s
-    return Found(seconds, simulator.used_weight() - weight - 1)  # the look itself weighs 1
+    used = simulator.used_weight() - 1  # the look itself weighs 1
+    # A small dose does not wait for a minute of its own: a new one may have begun.
+    return Found(seconds, used - weight if used >= weight else used)
