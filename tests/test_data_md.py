@@ -27,6 +27,7 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.long
 def test_what_it_says_works(url: str) -> None:
     pytest.importorskip("pandas")
     pytest.importorskip("polars")

@@ -1,6 +1,7 @@
 """Both captures through the service, the bridge and a real NATS server to a client; every trade
 equal in id, time, price, quantity, side and kind, and every record equal to what TCP brings."""
 
+import pytest
 import trio
 
 from fanout.clients.client import BlockingClient
@@ -29,6 +30,7 @@ def taken(client: BlockingClient) -> list[Record]:
     return records
 
 
+@pytest.mark.long
 async def test_both_captures_come_through_nats_record_for_record(shared_nats: NatsServer) -> None:
     expected = sorted((row for name in NAMES for row in recorded(name)), key=lambda row: row[0])
     prefix = shared_nats.new_prefix()

@@ -298,6 +298,7 @@ def queue() -> Iterator[str]:
         path.unlink()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "venue_class", "symbol", "decimals", "least", "snapshots"),
     [

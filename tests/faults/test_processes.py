@@ -20,6 +20,7 @@ from tests.faults.rounds import ROUNDS, Round
 from tests.stand.consumers import TrioConsumer
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("play", ROUNDS, ids=lambda each: each.__name__)
 async def test_who_is_killed_or_stopped_is_missed_aloud(play: Round, tmp_path: Path) -> None:
     await play(tmp_path, random.Random())

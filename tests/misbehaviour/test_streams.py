@@ -380,6 +380,7 @@ async def test_of_two_connections_one_is_killed_at_random_moments(
     scene.account(BTC, ETH)
 
 
+@pytest.mark.long
 async def test_ten_symbols_at_the_recorded_peak(autojump_clock: MockClock) -> None:
     """1,137 trades of BTCUSDT were recorded in 100 ms; here of each symbol, ten times in a row."""
     symbols = SimulatorConfig().traded[:10]

@@ -163,7 +163,7 @@ def test_the_summary_replaces_the_progress_line(url: str, tmp_path: Path) -> Non
 
 def test_a_full_disk_is_reported_and_saved_records_are_kept(url: str, tmp_path: Path) -> None:
     path = tmp_path / "trades.csv"
-    script = 'ulimit -f 100; exec "$@"'  # KiB
+    script = 'ulimit -f 20; exec "$@"'  # KiB
     done = subprocess.run(
         ["bash", "-c", script, "bash", *FANOUT, "save", url, str(path)],
         capture_output=True,

@@ -239,6 +239,7 @@ def test_a_line_without_an_end_is_refused_at_a_bound(
         survey((path,))
 
 
+@pytest.mark.long
 def test_the_recorded_captures_are_surveyed_and_played_in_full() -> None:
     paths = capture_path("btcusdt_20240808.gz"), capture_path("ethusdt_20240808.gz")
     capture = survey(paths)
@@ -279,6 +280,7 @@ def test_all_frames_of_a_recording_are_sent_as_recorded(
     assert count > 40_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("dialect", "name"), [(USDM, "btcusdt_20240808.gz"), (SPOT, SPOT_CAPTURE)])
 def test_a_recorded_book_begins_with_the_snapshot_and_follows_the_updates(
     dialect: Dialect, name: str
